@@ -1,0 +1,130 @@
+"""``drl run``: the same steps as a DAG's, in a folder, for the daily loop of whoever develops a policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from drl.digest import canonical_json
+from drl.errors import StepError
+from drl.spec import PipelineSpec, Profile, load_pipeline
+from drl.steps.exchange import FolderExchange
+from drl.steps.inputs import renamed, step_inputs
+from drl.steps.request import StepName, StepRequest, StepResult
+from drl.steps.resolve import resolve, with_parameters
+from drl.training.profile import profile_environment
+
+_console = Console(highlight=False)
+
+
+def run_locally(file: Path, parameters: dict[str, Any], keep: Path | None) -> Path:
+    """Prepare, train and evaluate in a folder; returns it.
+
+    Args:
+        file: the pipeline file.
+        parameters: training parameters of this run.
+        keep: the folder; by default a new one below ``.drl/runs``.
+    """
+    spec = with_parameters(load_pipeline(file), parameters)
+    now = datetime.now(UTC)
+    folder = (keep or Path(".drl/runs") / f"{spec.pipeline}-{now:%Y%m%dT%H%M%S}").resolve()
+    exchange = FolderExchange(folder)
+    run = f"{spec.pipeline}/local"
+    resolved = resolve(spec, run=run, run_date=now.date(), base=file.parent, champion=None, store=None)
+    path = folder / "resolved.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(canonical_json(resolved))
+    artifact = exchange.put(path, "resolved.json")
+    results: dict[str, StepResult] = {}
+    for step in ("prepare", "train", "evaluate") if spec.data else ("train", "evaluate"):
+        request = StepRequest(
+            step=step,
+            run=run,
+            attempt="1",
+            resolved=artifact,
+            inputs=tuple(step_inputs(step, results, champion=[])),
+            parameters=_step_parameters(spec, step, results),
+        )
+        results[step] = _run_step(exchange, folder, request, spec.training.profile)
+    _unpack(exchange, results, folder)
+    _print(spec, results["evaluate"].summary, folder)
+    return folder
+
+
+def _step_parameters(spec: PipelineSpec, step: str, results: dict[str, StepResult]) -> dict[str, Any]:
+    if step == "train":
+        seeds = spec.training.seeds
+        chosen = seeds if isinstance(seeds, list) else [secrets.randbelow(2**31) for _ in range(seeds)]
+        return {"seeds": [str(seed) for seed in chosen]}
+    if step == "evaluate":
+        return {
+            "released": results["train"].summary["released"],
+            "alpha": spec.promotion.alpha,
+            "champion_root": None,
+        }
+    return {}
+
+
+def _run_step(exchange: FolderExchange, folder: Path, request: StepRequest, profile: Profile) -> StepResult:
+    exchange.write_once(request.key, canonical_json(request.to_json()))
+    _console.print(f"[bold]{request.step}[/bold]")
+    command = [sys.executable, "-m", "drl.steps.supervise", sys.executable, "-m", "drl", "step"]
+    with subprocess.Popen(
+        [*command, f"file://{folder}#{request.key}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | profile_environment(profile),
+    ) as process:
+        for line in process.stdout or ():
+            _show(line.rstrip("\n"))
+    if process.returncode != 0:
+        raise StepError(
+            f"step {request.step} ended with status {process.returncode}", remedy="see the lines above"
+        )
+    return StepResult.from_json(json.loads(exchange.read(request.result_key)))
+
+
+def _show(line: str) -> None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = {"event": "log", "message": line}
+    if not isinstance(event, dict):
+        return
+    if event.get("event") == "log":
+        _console.print(f"  {event['message']}", markup=False)
+    elif event.get("event") == "phase":
+        _console.print(f"  {event['name']}: {event['seconds']:.1f} s", markup=False)
+
+
+def _unpack(exchange: FolderExchange, results: dict[str, StepResult], folder: Path) -> None:
+    for step, result in results.items():
+        for artifact in result.outputs:
+            exchange.get(renamed(artifact, f"{step}/{artifact.name}"), folder / "outputs")
+
+
+def _print(spec: PipelineSpec, summary: dict[str, Any], folder: Path) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column(f"{spec.evaluation.unit} per episode", justify="right")
+    means = {name: actor["mean"]["estimate"] for name, actor in summary["actors"].items()}
+    for name, mean in sorted(means.items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{mean:,.2f}")
+    _console.print(table)
+    _console.print(f"[bold]{summary['decision']['verdict']}[/bold]: {summary['decision']['reason']}")
+    _console.print("nothing is signed and nothing is registered: this is your own look, not a record")
+    _console.print(f"results: {folder / 'outputs'}", soft_wrap=True)
+    _console.print(f"report:  {folder / 'outputs' / 'evaluate' / 'report.html'}", soft_wrap=True)
+
+
+__all__ = ["StepName", "run_locally"]

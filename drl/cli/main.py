@@ -1,0 +1,170 @@
+"""``drl``: one command for the daily loop, the embedded servers, and looking at what a run left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from drl.cli import stack as stack_commands
+from drl.errors import DrlError
+
+app = typer.Typer(
+    name="drl",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Deep reinforcement learning pipelines whose results an outsider can check.",
+)
+app.add_typer(stack_commands.app, name="stack")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+class _Guarded(typer.core.TyperGroup):
+    """Prints a DrlError as two lines instead of a traceback, with the exit code of its kind."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DrlError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app.info.cls = _Guarded
+
+
+@app.command(epilog="Example: `drl run cartpole --set time_steps=8192 --set seeds=1`")
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
+    set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE of a training parameter.")] = [],  # noqa: B006
+    keep: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+) -> None:
+    """Prepare, train and evaluate without Airflow. Nothing is signed, nothing is registered."""
+    from drl.cli.local_run import run_locally
+
+    run_locally(_pipeline_file(pipeline), _parameters(set_), keep)
+
+
+@app.command(epilog="Example: `drl validate dags/*.yaml`")
+def validate(files: Annotated[list[Path], typer.Argument(help="Pipeline files.")]) -> None:
+    """Check pipeline files: schema, environment, baselines, expectation suite."""
+    from drl.cli.validate import check_pipeline
+
+    for file in files:
+        check_pipeline(file)
+        typer.echo(f"{file}: good")
+
+
+@app.command(epilog="Example: `drl init pendulum --environment Pendulum-v1`")
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the new pipeline.")],
+    environment: Annotated[str, typer.Option(help="Gymnasium id or module:Class.")] = "CartPole-v1",
+    folder: Annotated[Path, typer.Option(help="Where pipelines are.")] = Path("dags"),
+) -> None:
+    """Write a working pipeline for an environment: NAME.yaml and its two-line NAME.py."""
+    from drl.cli.init import write_pipeline
+
+    for path in write_pipeline(name, environment, folder):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"next: drl validate {folder / name}.yaml, then drl run {name}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a pipeline file."""
+    from drl.spec import pipeline_schema
+
+    typer.echo(json.dumps(pipeline_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command(epilog="Example: `drl show`, `drl show cartpole/manual__2026-11-23T10-00-00`")
+def show(
+    run: Annotated[str | None, typer.Argument(help="Key of a run; the last one by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a run did: verdict and why, scores, model, ledger entries, lineage, times."""
+    from drl.cli.show import last_run, render, summary
+
+    use_stack()
+    found = summary(run or last_run())
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        render(found)
+
+
+@app.command(epilog="Example: `drl lineage battery_arbitrage --depth 4`")
+def lineage(
+    model: Annotated[str, typer.Argument(help="A registered model, or the SHA-256 of any artifact.")],
+    depth: Annotated[int, typer.Option(min=1, max=20, help="Steps back in time.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show what a model was made of, back to the source data."""
+    from drl.cli.lineage import show_lineage
+
+    use_stack()
+    show_lineage(model, depth, as_json=as_json)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    epilog="Example: `drl airflow dags test cartpole`, `drl airflow standalone`",
+)
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command on the embedded stack."""
+    from drl.cli.airflow import run_airflow
+
+    run_airflow(context.args)
+
+
+@app.command(hidden=True)
+def step(address: str) -> None:
+    """Do the step whose request lies at ADDRESS."""
+    from drl.steps.runner import run_step
+
+    run_step(address)
+
+
+def use_stack() -> None:
+    """Read the embedded stack's addresses and credentials, unless DRL_* variables name other servers."""
+    import os
+
+    if "DRL_S3_ENDPOINT" in os.environ:
+        return
+    from drl.local.stack import Stack
+
+    os.environ.update(Stack.at().environment())
+
+
+def _pipeline_file(name: str) -> Path:
+    from drl.errors import InputError
+
+    for path in (Path(name), Path("dags") / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    known = sorted(p.stem for p in Path("dags").glob("*.yaml"))
+    raise InputError(f"no pipeline {name!r}", remedy=f"give the path of its file, or one of {known}")
+
+
+def _parameters(pairs: list[str]) -> dict[str, Any]:
+    from drl.errors import InputError
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        try:
+            values[name] = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"--set {pair}", remedy="write NAME=VALUE with a JSON value") from error
+        if not sign:
+            raise InputError(f"--set {pair}", remedy="write NAME=VALUE")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,1 @@
+"""Data: a source by its digest becomes cleaned, checked and split columns."""

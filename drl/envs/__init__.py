@@ -1,0 +1,1 @@
+"""Environments, and how the pipeline file's ``entry_point`` becomes one."""

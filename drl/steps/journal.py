@@ -1,0 +1,103 @@
+"""What the operators wrote down about one run, in the order in which it was decided.
+
+Small documents under ``journal/PIPELINE/RUN/`` in the bucket that no step may touch. The first writer wins,
+so that a retry, or a second scheduler, finds what was decided before and never decides again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from securesystemslib.signer import Key, Signer
+
+from drl.artifact import Artifact
+from drl.digest import canonical_json, sha256_bytes
+from drl.record.dsse import sign, verify
+
+ENVELOPE = ".dsse.json"
+
+
+class Documents(Protocol):
+    """First-writer-wins documents by key."""
+
+    def read(self, key: str) -> bytes:
+        """A document; InputError when there is none."""
+
+    def write_once(self, key: str, data: bytes) -> tuple[bytes, bool]:
+        """Store unless the key is taken; returns what is stored and whether it is ours."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Keys below a prefix, sorted."""
+
+
+def run_key(pipeline: str, run_id: str) -> str:
+    """``pipeline/run-id`` with everything but letters, digits, dot, dash and underscore made a dash."""
+    return f"{pipeline}/{re.sub(r'[^A-Za-z0-9._-]+', '-', run_id)}"
+
+
+class RunJournal:
+    """The journal of one run."""
+
+    def __init__(self, documents: Documents, run: str) -> None:
+        self._documents = documents
+        self.run = run
+        self.prefix = f"journal/{run}/"
+
+    def names(self) -> list[str]:
+        """Names of everything written so far, sorted."""
+        return [key.removeprefix(self.prefix) for key in self._documents.list(self.prefix)]
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` was written."""
+        return f"{self.prefix}{name}" in self._documents.list(f"{self.prefix}{name}")
+
+    def read(self, name: str) -> bytes:
+        """The document called ``name``."""
+        return self._documents.read(f"{self.prefix}{name}")
+
+    def read_json(self, name: str) -> Any:
+        """The JSON document called ``name``."""
+        return json.loads(self.read(name))
+
+    def write(self, name: str, data: bytes) -> bytes:
+        """Write unless it was written before; returns what is stored."""
+        stored, _ = self._documents.write_once(f"{self.prefix}{name}", data)
+        return stored
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """The JSON document called ``name``, made now when nobody made it before."""
+        if self.has(name):
+            return self.read_json(name)
+        return json.loads(self.write(name, canonical_json(make())))
+
+    def sign_once(self, name: str, make: Callable[[], dict[str, Any]], signer: Signer) -> Artifact:
+        """The signed statement called ``name``: signed and stored now, or verified as stored before.
+
+        Raises:
+            Falsified: what is stored is not signed by ``signer``'s key.
+        """
+        file = f"{name}{ENVELOPE}"
+        stored = self.read(file) if self.has(file) else self.write(file, sign(make(), [signer]))
+        verify(stored, [signer.public_key])
+        return Artifact(file, sha256_bytes(stored), len(stored))
+
+    def statement(self, name: str, keys: list[Key]) -> dict[str, Any]:
+        """The statement called ``name`` after its signature held."""
+        return verify(self.read(f"{name}{ENVELOPE}"), keys).statement
+
+    def key_of(self, name: str) -> str:
+        """Id of the key that the stored envelope of ``name`` says it was signed with."""
+        signatures = self.read_json(f"{name}{ENVELOPE}")["signatures"]
+        return str(signatures[0]["keyid"])
+
+    def envelopes(self) -> list[Artifact]:
+        """Every signed statement so far, by digest."""
+        found = []
+        for name in self.names():
+            if name.endswith(ENVELOPE):
+                data = self.read(name)
+                found.append(Artifact(name, sha256_bytes(data), len(data)))
+        return found

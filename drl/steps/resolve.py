@@ -1,0 +1,205 @@
+"""Freeze a run: everything that could change while it runs becomes a digest or a date.
+
+Runs in the Airflow worker (and in ``drl run``). Later steps take only the digest of what this returns, so
+that editing a file during a run changes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+from collections.abc import Iterable
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from drl.data.sources import SourceStore, resolve_latest
+from drl.data.splits import resolve_spans
+from drl.digest import sha256_bytes, sha256_file, sha256_json
+from drl.errors import InputError
+from drl.spec import DataSpec, PipelineSpec, parse_pipeline
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUILD_STAMP = REPOSITORY / "build.json"
+LOCK = REPOSITORY / "requirements.lock"
+
+
+def resolve(
+    spec: PipelineSpec,
+    *,
+    run: str,
+    run_date: date,
+    base: Path,
+    champion: dict[str, Any] | None,
+    store: SourceStore | None,
+) -> dict[str, Any]:
+    """The frozen run as JSON.
+
+    Args:
+        run: key of the run, ``pipeline/run-id``.
+        run_date: the logical date, against which relative windows and ``latest`` are resolved.
+        base: folder of the pipeline file; relative paths in it start here.
+        champion: registered model, version, model root and policy files to be compared with, if any.
+        store: the artifact store, for S3 sources.
+
+    Raises:
+        InputError: a source or the suite cannot be resolved.
+        DataError: a window is empty, out of order or reaches beyond the run's date.
+    """
+    value = spec.to_json()
+    if spec.data is not None:
+        value["data"]["source"] = _exact_source(spec.data, base, store)
+        value["data"]["splits"].update(_exact_windows(spec.data, run_date))
+    frozen = parse_pipeline(value, path=base / f"{spec.pipeline}.yaml").to_json()
+    return {
+        "format": "drl.resolved/1",
+        "run": run,
+        "run_date": run_date.isoformat(),
+        "spec": frozen,
+        "expectations": _suite(base / spec.data.expectations) if spec.data else None,
+        "test_data": test_identity(frozen),
+        "champion": champion,
+        "code": code_identity(),
+        "environment": environment_identity(spec.environment.entry_point),
+        "packages": packages_against_lock(),
+    }
+
+
+def test_identity(spec: dict[str, Any]) -> str:
+    """What is spent by looking at it: the digest of source and test window, or of the test episodes."""
+    if spec["data"] is None:
+        keys = ("episodes", "seed")
+        return sha256_json(
+            {"environment": spec["environment"], **{key: spec["evaluation"][key] for key in keys}}
+        )
+    source = spec["data"]["source"]
+    return sha256_json({"source": source["sha256"], "test": spec["data"]["splits"]["test"]})
+
+
+def with_parameters(spec: PipelineSpec, parameters: dict[str, Any]) -> PipelineSpec:
+    """The spec with the run's own training parameters; nothing else can be changed by a run.
+
+    Args:
+        parameters: ``seeds``, ``time_steps`` and algorithm settings by name; unknown names are refused.
+    """
+    value = spec.to_json()
+    training = value["training"]
+    for name, wanted in parameters.items():
+        if name in ("seeds", "time_steps"):
+            training[name] = wanted
+        elif name in training["settings"] and name != "algorithm":
+            training["settings"][name] = wanted
+        else:
+            raise InputError(
+                f"run parameter {name!r} = {wanted!r}: not a parameter of {spec.pipeline}",
+                remedy=f"use seeds, time_steps or one of {sorted(set(training['settings']) - {'algorithm'})}",
+            )
+    return parse_pipeline(value, path=Path(f"{spec.pipeline} with run parameters"))
+
+
+def code_identity() -> dict[str, Any]:
+    """Git commit, tree and dirty flag; else what the image build wrote; else an honest unknown."""
+    if BUILD_STAMP.exists():
+        stamp = json.loads(BUILD_STAMP.read_bytes())
+        return {
+            "commit": stamp["commit"],
+            "tree": stamp["tree"],
+            "dirty": stamp["dirty"],
+            "from": "image build",
+        }
+    commit, tree = _git("rev-parse", "HEAD"), _git("rev-parse", "HEAD^{tree}")
+    status = _git("status", "--porcelain")
+    if commit is None or status is None:
+        return {"commit": None, "tree": None, "dirty": None, "from": "unknown"}
+    return {"commit": commit, "tree": tree, "dirty": bool(status), "from": "git"}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def environment_identity(entry_point: str) -> dict[str, Any]:
+    """Which code the environment is: digest of the Python files of its package, and its distribution."""
+    module = entry_point.partition(":")[0] if ":" in entry_point else _registered_module(entry_point)
+    package = ".".join(module.split(".")[:-1]) or module
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise InputError(
+            f"environment {entry_point!r}: no module {package!r}", remedy="install the package that holds it"
+        )
+    folder = Path(found.origin).parent
+    digest = sha256_json(
+        {p.relative_to(folder).as_posix(): sha256_file(p) for p in sorted(folder.rglob("*.py"))}
+    )
+    top = package.split(".")[0]
+    names = metadata.packages_distributions().get(top, [])
+    version = metadata.version(names[0]) if names else None
+    return {"entry_point": entry_point, "package": package, "sha256": digest, "version": version}
+
+
+def _registered_module(gymnasium_id: str) -> str:
+    import gymnasium
+
+    if gymnasium_id not in gymnasium.registry:
+        raise InputError(
+            f"environment.entry_point {gymnasium_id!r}: not registered with Gymnasium",
+            remedy="write a registered id such as CartPole-v1, or module:Class",
+        )
+    entry_point = gymnasium.spec(gymnasium_id).entry_point
+    return str(entry_point).partition(":")[0]
+
+
+def packages_against_lock() -> dict[str, Any]:
+    """Digest of the lock file and every package that differs from it (name: locked, installed)."""
+    if not LOCK.exists():
+        return {"lock_sha256": None, "differences": {}}
+    differences = {}
+    for name, locked in locked_versions(LOCK.read_text().splitlines()):
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = "absent"
+        if installed != locked:
+            differences[name] = [locked, installed]
+    return {"lock_sha256": sha256_bytes(LOCK.read_bytes()), "differences": differences}
+
+
+def locked_versions(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """Name and version of each ``name==version`` line of a lock."""
+    pairs = (line.split("#")[0].strip().partition("==") for line in lines)
+    return [(name, version) for name, _, version in pairs if version]
+
+
+def _exact_source(data: DataSpec, base: Path, store: SourceStore | None) -> dict[str, Any]:
+    source = resolve_latest(data.source, base=base, s3=store)
+    value: dict[str, Any] = source.model_dump(mode="json")
+    if value["kind"] == "file":
+        value["path"] = str((base / value["path"]).resolve())
+    return value
+
+
+def _exact_windows(data: DataSpec, run_date: date) -> dict[str, dict[str, str]]:
+    spans = resolve_spans(data.splits, run_date)
+    return {s.name: {"from": s.start.isoformat(), "to": s.end.isoformat()} for s in spans}
+
+
+def _suite(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: data.expectations: cannot be read: {error}",
+            remedy="keep a Great Expectations suite (JSON) beside the pipeline file",
+        ) from error

@@ -1,0 +1,182 @@
+"""The lineage graph on any Bolt server: Neo4j, or ArcadeDB in the embedded stack.
+
+Only what Neo4j Community has is used: uniqueness constraints, one database. The graph is an index that can be
+rebuilt from the signed statements; it proves nothing by itself.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
+
+import neo4j
+from neo4j.exceptions import AuthError, ConstraintError, DriverError, Neo4jError
+
+from drl.errors import InputError, StoreError
+from drl.stores.graph_queries import (
+    DOWNSTREAM,
+    SCHEMA,
+    UPSTREAM,
+    LineageCounts,
+    Relative,
+    count,
+    merge,
+    read_run,
+    run_statement,
+    walk,
+)
+from drl.stores.lineage import RunLineage
+from drl.stores.settings import GraphSettings
+
+_CONNECT_SECONDS = 5.0
+_RETRY_SECONDS = 15.0
+_QUERY_SECONDS = 20.0
+_CONSTRAINT_ATTEMPTS = 10
+
+__all__ = ["LineageCounts", "LineageGraph", "Relative"]
+
+Result = TypeVar("Result")
+
+
+class LineageGraph:
+    """Records runs and answers questions about them; make it after a fork and close it (``with``).
+
+    Every method raises StoreError when the server refuses or is silent for ``patience`` seconds. Writing is
+    idempotent: nodes and relations are merged on their keys, the first writer's properties stay.
+    """
+
+    def __init__(self, settings: GraphSettings, *, patience: float = 60.0) -> None:
+        self.settings = settings
+        self._patience = patience
+        self._schema_ready = False
+        self._driver = neo4j.GraphDatabase.driver(
+            settings.uri,
+            auth=(settings.user, settings.password),
+            connection_timeout=_CONNECT_SECONDS,
+            connection_acquisition_timeout=2 * _CONNECT_SECONDS,
+            max_transaction_retry_time=_RETRY_SECONDS,
+            notifications_min_severity="OFF",
+            telemetry_disabled=True,
+        )
+
+    def __enter__(self) -> LineageGraph:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._driver.close()
+
+    def ping(self) -> None:
+        """Return if the server answers a query with these credentials."""
+        self._read(partial(run_statement, statement="RETURN 1"))
+
+    def record_run(self, lineage: RunLineage) -> LineageCounts:
+        """Add a run in one transaction; the second call changes nothing.
+
+        Nodes go first and relations second, each sorted, so that concurrent writers seldom wait for each
+        other and a relation never misses an end.
+        """
+        if not self._schema_ready:
+            for statement in SCHEMA:
+                self._write(partial(run_statement, statement=statement))
+            self._schema_ready = True
+        return self._write(lambda tx: merge(tx, lineage))
+
+    def ancestry(self, sha256: str, depth: int = 10) -> list[Relative]:
+        """Everything that the entity was made from, nearest first: activities and the entities they used."""
+        return self._read(lambda tx: walk(tx, UPSTREAM, sha256, depth))
+
+    def descendants(self, sha256: str, depth: int = 10) -> list[Relative]:
+        """The blast radius: everything that was made with the entity, nearest first."""
+        return self._read(lambda tx: walk(tx, DOWNSTREAM, sha256, depth))
+
+    def run(self, key: str) -> RunLineage:
+        """A run's activities with what they used and generated, who was responsible, and how these relate.
+
+        Raises:
+            InputError: the graph does not know the run.
+        """
+        lineage = self._read(lambda tx: read_run(tx, key))
+        if not lineage.activities:
+            raise InputError(
+                f"run {key}: not in the lineage graph at {self.settings.uri}",
+                remedy="give the key that the run printed",
+            )
+        return lineage
+
+    def counts(self) -> dict[str, int]:
+        """Number of nodes by label and of relations by kind in the whole graph."""
+
+        return self._read(count)
+
+    # --------------------------------------------------------------------------------- transactions
+
+    def _read(self, work: Callable[[neo4j.ManagedTransaction], Result]) -> Result:
+        def attempt() -> Result:
+            with self._driver.session(database=self.settings.database) as session:
+                result: Result = session.execute_read(_limited(work))
+                return result
+
+        return self._bounded(attempt)
+
+    def _write(self, work: Callable[[neo4j.ManagedTransaction], Result]) -> Result:
+        """Only managed transactions: ArcadeDB commits half of a failed auto-commit statement."""
+
+        def attempt(left: int = _CONSTRAINT_ATTEMPTS) -> Result:
+            try:
+                with self._driver.session(database=self.settings.database) as session:
+                    result: Result = session.execute_write(_limited(work))
+                    return result
+            except ConstraintError:
+                # Two writers merged the same new node; on the next attempt it is there. The driver retries
+                # conflicts by itself, but not this one.
+                if left <= 1:
+                    raise
+            return attempt(left - 1)
+
+        return self._bounded(attempt)
+
+    def _bounded(self, attempt: Callable[[], Result]) -> Result:
+        """Run ``attempt`` for ``patience`` at most: the driver waits for ever on a server gone silent."""
+        outcome: queue.Queue[tuple[Result | None, Exception | None]] = queue.Queue()
+
+        def report() -> None:
+            try:
+                outcome.put((attempt(), None))
+            except Exception as error:
+                outcome.put((None, error))
+
+        threading.Thread(target=report, name="lineage-graph", daemon=True).start()
+        try:
+            result, error = outcome.get(timeout=self._patience)
+        except queue.Empty as silence:
+            raise self._store_error(f"no answer within {self._patience:g} s") from silence
+        if isinstance(error, AuthError):
+            raise StoreError(
+                f"graph at {self.settings.uri} refused user {self.settings.user}",
+                remedy="check DRL_BOLT_USER and DRL_BOLT_PASSWORD",
+            ) from error
+        if isinstance(error, Neo4jError):
+            raise self._store_error(f"refused: {error.code}") from error
+        if isinstance(error, DriverError):
+            raise self._store_error(f"cannot be reached: {type(error).__name__}") from error
+        if error is not None:
+            raise error
+        return cast(Result, result)
+
+    def _store_error(self, problem: str) -> StoreError:
+        return StoreError(
+            f"graph at {self.settings.uri}, database {self.settings.database}: {problem}",
+            remedy="start the server (`drl stack up`), or mend DRL_BOLT_URI and DRL_BOLT_DATABASE",
+        )
+
+
+def _limited(work: Callable[[neo4j.ManagedTransaction], Result]) -> Callable[..., Result]:
+    limited: Callable[..., Result] = neo4j.unit_of_work(timeout=_QUERY_SECONDS)(work)
+    return limited

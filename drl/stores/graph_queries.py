@@ -1,0 +1,202 @@
+"""The Cypher of the lineage graph, as functions of a managed transaction.
+
+Portable between Neo4j Community and ArcadeDB: uniqueness constraints only, ``MERGE`` on keys only, nodes
+before relations, and no unbounded paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import neo4j
+import neo4j.time
+
+from drl.stores.lineage import RELATIONS, RESERVED, Activity, Agent, Entity, Relation, RunLineage
+
+_BATCH = 1000
+
+KEYS = {"Entity": "sha256", "Activity": "key", "Agent": "key_id"}
+SCHEMA = [
+    *(
+        f"CREATE CONSTRAINT {label.lower()}_{key} IF NOT EXISTS FOR (n:{label}) REQUIRE n.{key} IS UNIQUE"
+        for label, key in KEYS.items()
+    ),
+    "CREATE INDEX activity_run IF NOT EXISTS FOR (n:Activity) ON (n.run)",
+]
+_MERGE_NODE = {
+    label: f"UNWIND $rows AS row MERGE (n:{label} {{{key}: row.{key}}}) ON CREATE SET n += row.properties"
+    for label, key in KEYS.items()
+}
+_MERGE_NODE["Activity"] += ", n.started = datetime(row.started), n.ended = datetime(row.ended)"
+_MERGE_RELATION = {
+    kind: (
+        f"UNWIND $rows AS row MATCH (a:{source} {{{KEYS[source]}: row.source}}) "
+        f"MATCH (b:{target} {{{KEYS[target]}: row.target}}) MERGE (a)-[:{kind} {{role: row.role}}]->(b)"
+    )
+    for kind, (source, target) in RELATIONS.items()
+}
+UPSTREAM = {
+    "Entity": "MATCH (:Entity {sha256: id})-[:WAS_GENERATED_BY|WAS_DERIVED_FROM]->(x)",
+    "Activity": "MATCH (:Activity {key: id})-[:USED]->(x)",
+}
+DOWNSTREAM = {
+    "Entity": "MATCH (:Entity {sha256: id})<-[:USED|WAS_DERIVED_FROM]-(x)",
+    "Activity": "MATCH (:Activity {key: id})<-[:WAS_GENERATED_BY]-(x)",
+}
+
+
+@dataclass(frozen=True)
+class LineageCounts:
+    """What a run's lineage holds, and how much of it was new to the graph."""
+
+    nodes: int
+    relations: int
+    nodes_created: int
+    relations_created: int
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A node met on the way through the graph.
+
+    Attributes:
+        label: ``Entity`` or ``Activity``.
+        identifier: its digest or key.
+        kind: e.g. ``policy`` or ``train``.
+        name: what people call it; the key of an activity.
+        distance: relations between it and the start, at least 1.
+    """
+
+    label: str
+    identifier: str
+    kind: str
+    name: str
+    distance: int
+
+
+def run_statement(tx: neo4j.ManagedTransaction, statement: str) -> None:
+    """Run a statement for its effect."""
+    tx.run(statement).consume()
+
+
+def count(tx: neo4j.ManagedTransaction) -> dict[str, int]:
+    """Nodes by label and relations by kind in the whole graph."""
+    found = {label: _only(tx.run(f"MATCH (n:{label}) RETURN count(n) AS n")) for label in KEYS}
+    for kind in RELATIONS:
+        found[kind] = _only(tx.run(f"MATCH ()-[r:{kind}]->() RETURN count(r) AS n"))
+    return found
+
+
+def _only(result: neo4j.Result) -> int:
+    return int(result.single(strict=True)[0])
+
+
+def merge(tx: neo4j.ManagedTransaction, lineage: RunLineage) -> LineageCounts:
+    """Add a run: nodes first and relations second, each sorted."""
+    nodes = relations = 0
+    for label, rows in (
+        ("Entity", [_entity_row(e) for e in lineage.entities]),
+        ("Activity", [_activity_row(a, lineage.run) for a in lineage.activities]),
+        ("Agent", [_agent_row(a) for a in lineage.agents]),
+    ):
+        for batch in _batches(rows):
+            nodes += tx.run(_MERGE_NODE[label], rows=batch).consume().counters.nodes_created
+    for kind, statement in _MERGE_RELATION.items():
+        for batch in _batches([dict(vars(r)) for r in lineage.relations if r.kind == kind]):
+            relations += tx.run(statement, rows=batch).consume().counters.relationships_created
+    total = len(lineage.entities) + len(lineage.activities) + len(lineage.agents)
+    return LineageCounts(total, len(lineage.relations), nodes, relations)
+
+
+def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    return (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+
+
+def _entity_row(entity: Entity) -> dict[str, Any]:
+    properties = {**entity.attributes, "kind": entity.kind, "name": entity.name}
+    return {"sha256": entity.sha256, "properties": properties}
+
+
+def _activity_row(activity: Activity, run: str) -> dict[str, Any]:
+    properties = {**activity.attributes, "kind": activity.kind, "run": run}
+    return {
+        "key": activity.key,
+        "properties": properties,
+        "started": activity.started,
+        "ended": activity.ended,
+    }
+
+
+def _agent_row(agent: Agent) -> dict[str, Any]:
+    return {"key_id": agent.key_id, "properties": {**agent.attributes, "kind": agent.kind}}
+
+
+def walk(
+    tx: neo4j.ManagedTransaction, directions: Mapping[str, str], sha256: str, depth: int
+) -> list[Relative]:
+    """Breadth first, a query for each label and layer: paths in a graph of runs grow exponentially."""
+    found: dict[tuple[str, str], Relative] = {}
+    layer = {"Entity": [sha256], "Activity": list[str]()}
+    for distance in range(1, depth + 1):
+        fresh: list[Relative] = []
+        for label, identifiers in layer.items():
+            rows = tx.run(
+                f"UNWIND $ids AS id {directions[label]} RETURN DISTINCT labels(x)[0] AS label, "
+                "coalesce(x.sha256, x.key) AS id, x.kind AS kind, coalesce(x.name, x.key) AS name",
+                ids=identifiers,
+            )
+            fresh += [Relative(r["label"], r["id"], r["kind"], r["name"], distance) for r in rows]
+        layer = {"Entity": [], "Activity": []}
+        for node in sorted(fresh, key=lambda r: (r.label, r.identifier)):
+            if node.identifier != sha256 and (node.label, node.identifier) not in found:
+                found[node.label, node.identifier] = node
+                layer[node.label].append(node.identifier)
+    return list(found.values())
+
+
+def read_run(tx: neo4j.ManagedTransaction, run: str) -> RunLineage:
+    """The run's activities and what they touch; without activities when the graph does not know the run."""
+    nodes: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in KEYS}
+    relations: list[Relation] = []
+
+    def collect(kind: str, condition: str, **parameters: Any) -> None:
+        ends = RELATIONS[kind]
+        query = (
+            f"MATCH (a:{ends[0]})-[r:{kind}]->(b:{ends[1]}) WHERE {condition} "
+            "RETURN properties(a) AS a, properties(b) AS b, r.role AS role"
+        )
+        for row in tx.run(query, **parameters):
+            keys = []
+            for label, properties in zip(ends, (row["a"], row["b"]), strict=True):
+                keys.append(properties[KEYS[label]])
+                nodes[label][keys[-1]] = properties
+            relations.append(Relation(kind, keys[0], keys[1], row["role"]))
+
+    for row in tx.run("MATCH (a:Activity {run: $run}) RETURN properties(a) AS a", run=run):
+        nodes["Activity"][row["a"]["key"]] = row["a"]
+    collect("USED", "a.run = $run", run=run)
+    collect("WAS_ASSOCIATED_WITH", "a.run = $run", run=run)
+    collect("WAS_GENERATED_BY", "b.run = $run", run=run)
+    entities = sorted(nodes["Entity"])
+    collect("WAS_DERIVED_FROM", "a.sha256 IN $ids AND b.sha256 IN $ids", ids=entities)
+    collect("WAS_ATTRIBUTED_TO", "a.sha256 IN $ids", ids=entities)
+    return RunLineage(
+        run=run,
+        entities=tuple(Entity(p["sha256"], p["kind"], p["name"], _rest(p)) for p in nodes["Entity"].values()),
+        activities=tuple(
+            Activity(p["key"], p["kind"], _iso(p.get("started")), _iso(p.get("ended")), _rest(p))
+            for p in nodes["Activity"].values()
+        ),
+        agents=tuple(Agent(p["key_id"], p["kind"], _rest(p)) for p in nodes["Agent"].values()),
+        relations=tuple(relations),
+    )
+
+
+def _rest(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in properties.items() if name not in RESERVED}
+
+
+def _iso(moment: neo4j.time.DateTime | None) -> str | None:
+    return None if moment is None else str(moment.to_native().isoformat())

@@ -1,0 +1,1 @@
+"""Airflow's side: thin operators over ``drl``, one module for each outside system."""

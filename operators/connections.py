@@ -1,0 +1,178 @@
+"""Airflow connections to clients of the outside systems.
+
+Connection ids carry the ecosystem's names, and types and fields those of the official providers where one
+exists: ``minio_default`` (aws), ``neo4j_default`` (neo4j), ``postgres_default`` (postgres).
+``mlflow_default`` and ``evm_default`` are plain http connections. Clients are imported when first asked for,
+never at parse time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from drl.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from drl.stores.chain import Ledger
+    from drl.stores.graph import LineageGraph
+    from drl.stores.registry import ModelRegistry
+    from drl.stores.s3 import ArtifactStore
+    from drl.stores.settings import RegistrySettings
+
+MINIO, NEO4J, MLFLOW, EVM, POSTGRES = (
+    "minio_default",
+    "neo4j_default",
+    "mlflow_default",
+    "evm_default",
+    "postgres_default",
+)
+
+
+def artifact_store() -> ArtifactStore:
+    """The S3 store, with the operators' rights."""
+    from drl.stores.s3 import ArtifactStore
+    from drl.stores.settings import S3Settings
+
+    connection = BaseHook.get_connection(MINIO)
+    return ArtifactStore(
+        S3Settings(
+            endpoint=_extra(connection, "endpoint_url"),
+            access_key=_field(connection, "login"),
+            secret_key=_field(connection, "password"),
+        )
+    )
+
+
+def record_documents() -> ArtifactStore:
+    """Documents of the bucket that no step may touch: the journals, and the list of runs."""
+    from drl.stores.s3 import ArtifactStore
+
+    settings = artifact_store().settings
+    return ArtifactStore(replace(settings, staging=settings.sealed))
+
+
+def step_environment() -> dict[str, str]:
+    """What a step may know of the S3 store: credentials that reach the bucket ``staging`` only."""
+    connection = BaseHook.get_connection(MINIO)
+    return {
+        "DRL_S3_ENDPOINT": _extra(connection, "endpoint_url"),
+        "DRL_S3_ACCESS_KEY": _extra(connection, "step_login"),
+        "DRL_S3_SECRET_KEY": _extra(connection, "step_password"),
+    }
+
+
+def lineage_graph() -> LineageGraph:
+    """The lineage graph, over Bolt."""
+    from drl.stores.graph import LineageGraph
+    from drl.stores.settings import GraphSettings
+
+    connection = BaseHook.get_connection(NEO4J)
+    return LineageGraph(
+        GraphSettings(
+            uri=f"bolt://{connection.host}:{connection.port or 7687}",
+            user=_field(connection, "login"),
+            password=_field(connection, "password"),
+            database=connection.schema or "neo4j",
+        )
+    )
+
+
+def registry_settings() -> RegistrySettings:
+    """Where the MLflow tracking server and registry is."""
+    from drl.stores.settings import RegistrySettings
+
+    connection = BaseHook.get_connection(MLFLOW)
+    host = _field(connection, "host")
+    address = host if "://" in host else f"http://{host}"
+    return RegistrySettings(uri=f"{address}:{connection.port}" if connection.port else address)
+
+
+def model_registry() -> ModelRegistry:
+    """The MLflow tracking server and registry."""
+    from drl.stores.registry import ModelRegistry
+
+    return ModelRegistry(registry_settings())
+
+
+def database() -> Any:
+    """A new connection to PostgreSQL, through the provider's hook, which has one of two drivers.
+
+    Raises:
+        StoreError: it cannot be reached.
+    """
+    import psycopg
+    import psycopg2
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    try:
+        return PostgresHook(postgres_conn_id=POSTGRES).get_conn()
+    except (psycopg.Error, psycopg2.Error) as error:
+        raise StoreError(
+            f"PostgreSQL of Airflow connection {POSTGRES} cannot be reached ({type(error).__name__})",
+            remedy="start the server (`drl stack up`) or mend the connection",
+        ) from None  # the message of the cause may quote the address
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Hold PostgreSQL's advisory lock ``name`` until the block ends, or this process dies.
+
+    Raises:
+        StoreError: the server cannot be reached, or was lost meanwhile.
+    """
+    import psycopg
+    import psycopg2
+
+    try:
+        with closing(database()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+            yield
+    except (psycopg.Error, psycopg2.Error) as error:
+        raise StoreError(
+            f"PostgreSQL, which holds the lock {name!r}, was lost ({type(error).__name__})",
+            remedy="start the server (`drl stack up`), then clear the task",
+        ) from error
+
+
+def ledger() -> Ledger:
+    """The run ledger on the chain, with its outbox in PostgreSQL."""
+    from drl.stores.chain import ChainSettings, Ledger
+
+    connection = BaseHook.get_connection(EVM)
+    extra = connection.extra_dejson
+    settings = ChainSettings(
+        rpc_url=_field(connection, "host"),
+        chain_id=int(_extra(connection, "chain_id")),
+        private_key=_field(connection, "password"),
+        contract=extra.get("contract"),
+        finality=extra.get("finality", "instant"),
+    )
+    client = Ledger(settings, database)
+    if settings.contract is None:
+        client.deploy()  # at an address that follows from chain and writer; done once, found ever after
+    return client
+
+
+def _field(connection: Any, name: str) -> str:
+    value = getattr(connection, name)
+    if not value:
+        raise InputError(
+            f"Airflow connection {connection.conn_id}: {name} is empty",
+            remedy=f"set it: airflow connections add, or AIRFLOW_CONN_{connection.conn_id.upper()}",
+        )
+    return str(value)
+
+
+def _extra(connection: Any, name: str) -> str:
+    value = connection.extra_dejson.get(name)
+    if value in (None, ""):
+        raise InputError(
+            f"Airflow connection {connection.conn_id}: extra.{name} is missing",
+            remedy="see docs/operations.md for the fields of each connection",
+        )
+    return str(value)

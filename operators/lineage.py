@@ -1,0 +1,24 @@
+"""Write the run's lineage into the graph: what was made of what, by which step, under whose key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from operators import connections
+from operators.base import Run, RunOperator
+
+
+class RecordLineageOperator(RunOperator):
+    """Merge the run's entities, activities and agents; writing twice changes nothing."""
+
+    def work(self, run: Run) -> dict[str, Any]:
+        """Return how many nodes and edges the run has in the graph."""
+        from drl.steps.lineage import run_lineage
+
+        lineage = run_lineage(run.journal)
+        with connections.lineage_graph() as graph:
+            counts = graph.record_run(lineage)
+        self.log.info("lineage: %s", counts)
+        done = {"nodes": counts.nodes, "edges": counts.relations}
+        run.journal.once("lineage.json", lambda: done)
+        return done

@@ -1,0 +1,23 @@
+"""Where the operators' signing keys are. Steps never see them."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
+    from drl.record.keys import Role
+
+
+@cache
+def signer(role: Role) -> Signer:
+    """The signer of a role; its key lies in ``DRL_KEYS``, by default ``AIRFLOW_HOME/keys``."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    from drl.record.keys import load_signer
+
+    return load_signer(Path(os.environ.get("DRL_KEYS", f"{AIRFLOW_HOME}/keys")), role)

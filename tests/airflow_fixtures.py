@@ -1,0 +1,38 @@
+"""A bundle of tiny pipelines on the session's stack, run by real Airflow or operator by operator."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow_runs import AirflowBundle, Records
+
+from drl.local.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def bundle(stack: Stack) -> Iterator[AirflowBundle]:
+    """A throw-away bundle for ``airflow dags test``."""
+    with tempfile.TemporaryDirectory(prefix="drl-bundle-") as folder:
+        yield AirflowBundle(stack, Path(folder))
+
+
+@pytest.fixture(scope="session")
+def records(stack: Stack) -> Records:
+    """What runs leave in the buckets."""
+    return Records(stack)
+
+
+@pytest.fixture(scope="module")
+def airflow_here(bundle: AirflowBundle) -> Iterator[AirflowBundle]:
+    """Airflow's settings and connections in this process, for operators that are executed here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in bundle.environment.items():
+            if name not in os.environ or name.startswith(("AIRFLOW", "DRL_")):
+                patch.setenv(name, value)
+        # Airflow reads its home at its first import only; keys are looked for here whenever that was.
+        patch.setenv("DRL_KEYS", str(bundle.keys))
+        yield bundle

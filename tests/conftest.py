@@ -1,0 +1,50 @@
+"""The servers that tests talk to: real ones, in a throw-away home, one stack for the whole session."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drl.local.stack import Stack
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_downloads() -> None:
+    """Fetch anvil once for all homes, not once for each."""
+    os.environ.setdefault("DRL_CACHE", str(REPOSITORY / ".drl" / "cache"))
+
+
+@pytest.fixture
+def stack_home() -> Iterator[Path]:
+    """A home of the test's own; whatever it left running there is stopped, and its data are deleted."""
+    yield from _throw_away_home()
+
+
+@pytest.fixture(scope="session")
+def stack(_shared_downloads: None) -> Iterator[Stack]:
+    """One running stack for the whole test session, stopped at its end even after failures.
+
+    Tests share it: use names of your own (prefixes, labels, experiments, pipelines), and leave the servers
+    running.
+    """
+    for home in _throw_away_home():
+        stack = Stack.at(home)
+        stack.up()
+        yield stack
+
+
+def _throw_away_home() -> Iterator[Path]:
+    # Not pytest's tmp_path: its parents are closed to other users, and PostgreSQL under root is one.
+    with tempfile.TemporaryDirectory(prefix="drl-stack-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o711)
+        home = Path(folder) / "home"
+        try:
+            yield home
+        finally:
+            Stack.at(home).reset()
