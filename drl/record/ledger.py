@@ -166,8 +166,13 @@ _KINDS: dict[str, type[Entry]] = {"opening": Opening, "closing": Closing, "note"
 
 
 def entry_from_json(value: Mapping[str, Any]) -> Entry:
-    """Read an entry that ``to_json`` wrote; missing, unknown or malformed fields raise InputError."""
-    fields = dict(value)
+    """Read an entry that ``to_json`` wrote; missing, unknown or malformed fields raise InputError.
+
+    Anchors of other kinds may stand beside the receipt, see :func:`further_anchors`; they are no part of the
+    entry, which is what the ledger holds.
+    """
+    further_anchors(value)
+    fields = {name: field_value for name, field_value in value.items() if name != "anchors"}
     kind = _KINDS.get(fields.pop("entry", ""))
     if kind is None or not isinstance(fields.get("receipt"), Mapping):
         raise InputError(
@@ -179,6 +184,21 @@ def entry_from_json(value: Mapping[str, Any]) -> Entry:
         return kind(**fields, receipt=receipt)
     except TypeError as error:
         raise InputError(f"ledger entry: {error}", remedy="compare it with docs/record.md") from error
+
+
+def further_anchors(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The typed anchors that stand beside an entry's receipt, e.g. a time stamp of RFC 3161; often none.
+
+    Raises:
+        InputError: ``anchors`` is not a list of objects that each name their ``type``, or repeats the
+            receipt's, of which there is one.
+    """
+    anchors = value.get("anchors", [])
+    typed = isinstance(anchors, list) and all(
+        isinstance(anchor, Mapping) and isinstance(anchor.get("type"), str) for anchor in anchors
+    )
+    _require(typed and all(anchor["type"] != ANCHOR_TYPE for anchor in anchors), "anchors", anchors)
+    return cast("list[Mapping[str, Any]]", anchors)
 
 
 def verdict_of(code: int) -> Verdict:

@@ -20,6 +20,7 @@ from drl.record.ledger import (
     Opening,
     Receipt,
     entry_from_json,
+    further_anchors,
     pipeline_id,
     verdict_of,
 )
@@ -73,6 +74,23 @@ RECEIPT = Receipt(
 @given(entries)
 def test_an_entry_comes_back_equal(entry):
     assert entry_from_json(json.loads(canonical_json(entry.to_json()))) == entry
+
+
+def test_anchors_of_other_kinds_stand_beside_the_receipt():
+    note = Note("ab" * 32, RECEIPT)
+    stamp = {"type": "rfc3161/v1", "token": "MII="}
+    value = note.to_json() | {"anchors": [stamp]}
+    assert entry_from_json(value) == note
+    assert further_anchors(value) == [stamp]
+    assert further_anchors(note.to_json()) == []
+
+
+@pytest.mark.parametrize(
+    "anchors", [None, {"type": "x"}, ["x"], [{}], [{"type": 3}], [{"type": "evm-run-ledger/v1"}]]
+)
+def test_anchors_are_typed_and_no_second_receipt(anchors):
+    with pytest.raises(InputError, match="anchors"):
+        entry_from_json(Note("ab" * 32, RECEIPT).to_json() | {"anchors": anchors})
 
 
 @given(receipts)
