@@ -25,6 +25,8 @@ REGION = "us-east-1"
 BUCKETS = {"staging": False, "sealed": True, "mlflow": False}
 """Bucket names, and whether object lock is enabled on them."""
 
+_CANARY = "health/started"
+
 
 @dataclass(frozen=True)
 class S3Key:
@@ -105,7 +107,10 @@ class SeaweedFS(Server):
         return http(f"{self.endpoint}/healthz")[0] == 200
 
     def initialise(self) -> None:
-        """Make the buckets that are missing."""
+        """Make the buckets that are missing, and see an object written and read.
+
+        After a restart the gateway answers up to five seconds before it finds the volumes with the data.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         client = self.client(self.operator)
@@ -113,8 +118,10 @@ class SeaweedFS(Server):
             existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
             for bucket in BUCKETS.keys() - existing:
                 client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=BUCKETS[bucket])
+            client.put_object(Bucket="staging", Key=_CANARY, Body=b"started")
+            client.get_object(Bucket="staging", Key=_CANARY)["Body"].read()
         except (BotoCoreError, ClientError) as error:
-            raise StoreError(f"the buckets cannot be made yet: {error}", remedy="Try again.") from error
+            raise StoreError(f"the buckets cannot be used yet: {error}", remedy="Try again.") from error
 
     def ready(self) -> bool:
         """Tell whether the gateway reaches its filer, and refuses somebody unknown."""
