@@ -20,8 +20,10 @@ from operators.signing import signer
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
-    from securesystemslib.signer import Signer
 
+    from drl.artifact import Artifact
+    from drl.record.keys import RoleSigner
+    from drl.record.outcome import Outcome
     from drl.steps.journal import RunJournal
     from drl.steps.request import StepResult
     from drl.stores.s3 import ArtifactStore
@@ -72,12 +74,12 @@ class Run:
         return {"drl.pipeline": self.pipeline}
 
     @property
-    def steps_signer(self) -> Signer:
+    def steps_signer(self) -> RoleSigner:
         """Signs what was done."""
         return signer("steps")
 
     @property
-    def release_signer(self) -> Signer:
+    def release_signer(self) -> RoleSigner:
         """Signs what is released and promoted."""
         return signer("release")
 
@@ -92,6 +94,21 @@ class Run:
         """What the promotion rule said, with its numbers."""
         value: dict[str, Any] = self.result("evaluate").summary["decision"]
         return value
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the release says: the decision, unless something else forbids a promotion."""
+        from drl.record.outcome import release_outcome
+
+        return release_outcome(self.decision, code=self.resolved["code"], approval=None)
+
+    @property
+    def source_archive(self) -> list[Artifact]:
+        """The archive of the source code that ran, where there is one."""
+        from drl.artifact import Artifact
+
+        archive = self.resolved["code"]["archive"]
+        return [Artifact.from_json(archive)] if archive else []
 
     def ran(self, step: str) -> bool:
         """Whether this run has the step: without data there is nothing to prepare."""

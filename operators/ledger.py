@@ -62,5 +62,4 @@ class CloseRunOperator(RunOperator):
 
         record = sha256_bytes(run.journal.read("release.dsse.json"))
         number = run.journal.read_json("opening.json")["entry"]["receipt"]["run"]
-        verdict = run.decision["verdict"]
-        return connections.ledger().close(run.pipeline, number, record, verdict).to_json()
+        return connections.ledger().close(run.pipeline, number, record, run.outcome.verdict).to_json()

@@ -28,9 +28,9 @@ class VerdictOperator(RunOperator, BranchMixIn):
 
     def work(self, run: Run) -> str:
         """Return the task that follows."""
-        decision = run.decision
-        self.log.info("%s: %s", decision["verdict"], decision["reason"])
-        return str(decision["verdict"]).lower()
+        outcome = run.outcome
+        self.log.info("%s: %s", outcome.verdict, outcome.reason)
+        return outcome.verdict.lower()
 
 
 class PromotePolicyOperator(RunOperator):

@@ -18,6 +18,7 @@ class PublishArtifactsOperator(RunOperator):
 
         outputs = [a for step in STEPS if run.ran(step) for a in run.result(step).outputs]
         outputs.append(Artifact.from_json(run.journal.read_json("resolved.ref.json")))
+        outputs += run.source_archive
         by_digest = {a.sha256: a for a in outputs}
         sealed = run.store.seal(by_digest.values(), retain_days=run.spec.registration.retention_days)
         size = sum(a.size for a in by_digest.values())

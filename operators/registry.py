@@ -46,7 +46,7 @@ class RegisterModelOperator(RunOperator):
                 mlflow_run,
                 tags={
                     "drl.run_key": run.key,
-                    "drl.verdict": run.decision["verdict"],
+                    "drl.verdict": run.outcome.verdict,
                     "drl.model_root": trained.summary["model_root"],
                 },
             )

@@ -56,7 +56,19 @@ class ResolveRunOperator(RunOperator):
             base=path.parent,
             champion=champion.to_json() if champion else None,
             store=run.store,
+            code=_code(run),
         )
+
+
+def _code(run: Run) -> dict[str, Any]:
+    """Which source code runs; its archive is staged, so that the release can name it."""
+    from drl.steps.source_code import code_identity
+
+    with tempfile.TemporaryDirectory() as folder:
+        identity = code_identity(archive_into=Path(folder))
+        if archive := identity["archive"]:
+            run.store.put(Path(folder) / archive["name"], archive["name"])
+    return identity
 
 
 def _given(run: Run) -> dict[str, Any]:

@@ -31,8 +31,8 @@ class SealRecordOperator(RunOperator):
         from drl.record.predicates import release_statement
         from drl.steps.inputs import released_policy, renamed
 
-        trained, decision = run.result("train"), run.decision
-        evidence = [
+        trained, outcome = run.result("train"), run.outcome
+        evidence = run.source_archive + [
             renamed(a, f"{step}/{a.name}")
             for step in STEPS
             if run.ran(step)
@@ -46,8 +46,8 @@ class SealRecordOperator(RunOperator):
             model=run.spec.registration.model,
             policy=released_policy(trained),
             evidence=evidence,
-            verdict=decision["verdict"],
-            reason=decision["reason"],
+            verdict=outcome.verdict,
+            reason=outcome.reason,
             statements={a.name: a.sha256 for a in run.journal.envelopes() if a.name != "release.dsse.json"},
             opening=opening,
         )

@@ -21,6 +21,7 @@ from drl.steps.exchange import FolderExchange
 from drl.steps.inputs import renamed, step_inputs
 from drl.steps.request import StepName, StepRequest, StepResult
 from drl.steps.resolve import resolve, with_parameters
+from drl.steps.source_code import code_identity
 from drl.training.profile import profile_environment
 
 _console = Console(highlight=False)
@@ -39,7 +40,15 @@ def run_locally(file: Path, parameters: dict[str, Any], keep: Path | None) -> Pa
     folder = (keep or Path(".drl/runs") / f"{spec.pipeline}-{now:%Y%m%dT%H%M%S}").resolve()
     exchange = FolderExchange(folder)
     run = f"{spec.pipeline}/local"
-    resolved = resolve(spec, run=run, run_date=now.date(), base=file.parent, champion=None, store=None)
+    resolved = resolve(
+        spec,
+        run=run,
+        run_date=now.date(),
+        base=file.parent,
+        champion=None,
+        store=None,
+        code=code_identity(archive_into=None),
+    )
     path = folder / "resolved.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(canonical_json(resolved))

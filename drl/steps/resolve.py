@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 from collections.abc import Iterable
 from datetime import date
 from importlib import metadata
@@ -20,9 +19,8 @@ from drl.data.splits import resolve_spans
 from drl.digest import sha256_bytes, sha256_file, sha256_json
 from drl.errors import InputError
 from drl.spec import DataSpec, PipelineSpec, parse_pipeline
+from drl.steps.source_code import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BUILD_STAMP = REPOSITORY / "build.json"
 LOCK = REPOSITORY / "requirements.lock"
 
 
@@ -34,6 +32,7 @@ def resolve(
     base: Path,
     champion: dict[str, Any] | None,
     store: SourceStore | None,
+    code: dict[str, Any],
 ) -> dict[str, Any]:
     """The frozen run as JSON.
 
@@ -43,6 +42,7 @@ def resolve(
         base: folder of the pipeline file; relative paths in it start here.
         champion: registered model, version, model root and policy files to be compared with, if any.
         store: the artifact store, for S3 sources.
+        code: which source code runs, from :func:`drl.steps.source_code.code_identity`.
 
     Raises:
         InputError: a source or the suite cannot be resolved.
@@ -61,7 +61,7 @@ def resolve(
         "expectations": _suite(base / spec.data.expectations) if spec.data else None,
         "test_data": test_identity(frozen),
         "champion": champion,
-        "code": code_identity(),
+        "code": code,
         "environment": environment_identity(spec.environment.entry_point),
         "packages": packages_against_lock(),
     }
@@ -97,37 +97,6 @@ def with_parameters(spec: PipelineSpec, parameters: dict[str, Any]) -> PipelineS
                 remedy=f"use seeds, time_steps or one of {sorted(set(training['settings']) - {'algorithm'})}",
             )
     return parse_pipeline(value, path=Path(f"{spec.pipeline} with run parameters"))
-
-
-def code_identity() -> dict[str, Any]:
-    """Git commit, tree and dirty flag; else what the image build wrote; else an honest unknown."""
-    if BUILD_STAMP.exists():
-        stamp = json.loads(BUILD_STAMP.read_bytes())
-        return {
-            "commit": stamp["commit"],
-            "tree": stamp["tree"],
-            "dirty": stamp["dirty"],
-            "from": "image build",
-        }
-    commit, tree = _git("rev-parse", "HEAD"), _git("rev-parse", "HEAD^{tree}")
-    status = _git("status", "--porcelain")
-    if commit is None or status is None:
-        return {"commit": None, "tree": None, "dirty": None, "from": "unknown"}
-    return {"commit": commit, "tree": tree, "dirty": bool(status), "from": "git"}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(REPOSITORY), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def environment_identity(entry_point: str) -> dict[str, Any]:
