@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer
-
-    from drl.record.keys import Role
+    from drl.record.keys import Role, RoleSigner
 
 
 @cache
-def signer(role: Role) -> Signer:
-    """The signer of a role; its key lies in ``DRL_KEYS``, by default ``AIRFLOW_HOME/keys``."""
+def signer(role: Role) -> RoleSigner:
+    """The signer of a role, by ``DRL_SIGNER_ROLE``; its key ring is in ``DRL_KEYS``, by default
+    ``AIRFLOW_HOME/keys``.
+    """
     from airflow.configuration import AIRFLOW_HOME
 
     from drl.record.keys import load_signer

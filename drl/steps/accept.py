@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from securesystemslib.signer import Signer
-
 from drl.artifact import Artifact
 from drl.errors import Falsified
+from drl.record.keys import RoleSigner
 from drl.record.predicates import (
     Execution,
     evaluation_statement,
@@ -41,7 +40,7 @@ def check_outputs(store: Staged, result: StepResult) -> None:
         store.verify_staged(artifact)
 
 
-def sign_statements(journal: RunJournal, step: StepName, signer: Signer) -> None:
+def sign_statements(journal: RunJournal, step: StepName, signer: RoleSigner) -> None:
     """Sign the step's provenance, and after prepare and evaluate what was found."""
     accepted = AcceptedStep.from_json(journal.read_json(f"{step}.json"))
     intent = next(a.sha256 for a in journal.envelopes() if a.name == "intent.dsse.json")

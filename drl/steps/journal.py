@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from securesystemslib.signer import Key, Signer
+from securesystemslib.signer import Key
 
 from drl.artifact import Artifact
 from drl.digest import canonical_json, sha256_bytes
 from drl.record.dsse import sign, verify
+from drl.record.keys import RoleSigner
 
 ENVELOPE = ".dsse.json"
 
@@ -73,15 +74,18 @@ class RunJournal:
             return self.read_json(name)
         return json.loads(self.write(name, canonical_json(make())))
 
-    def sign_once(self, name: str, make: Callable[[], dict[str, Any]], signer: Signer) -> Artifact:
+    def sign_once(self, name: str, make: Callable[[], dict[str, Any]], signer: RoleSigner) -> Artifact:
         """The signed statement called ``name``: signed and stored now, or verified as stored before.
 
+        What was stored before may be signed by an earlier key of the role: keys are rotated in the middle of
+        runs too.
+
         Raises:
-            Falsified: what is stored is not signed by ``signer``'s key.
+            Falsified: what is stored is not signed by a key of ``signer``'s role, or that key was revoked.
         """
         file = f"{name}{ENVELOPE}"
         stored = self.read(file) if self.has(file) else self.write(file, sign(make(), [signer]))
-        verify(stored, [signer.public_key])
+        verify(stored, signer.accepted)
         return Artifact(file, sha256_bytes(stored), len(stored))
 
     def statement(self, name: str, keys: list[Key]) -> dict[str, Any]:
