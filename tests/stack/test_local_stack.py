@@ -10,8 +10,11 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import boto3
 import psutil
@@ -182,23 +185,39 @@ def test_a_wrong_password_is_refused(stack: Stack) -> None:
         psycopg2.connect(stack.environment()["DRL_POSTGRES_URI"].replace(secret, "guess"))
 
 
-def test_airflows_database_is_migrated_once(stack: Stack) -> None:
-    repository = Path(__file__).resolve().parents[2]
-    environment = airflow_home.airflow_environment(stack.home.path, repository, stack.environment())
+@pytest.fixture
+def unmigrated(stack: Stack, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Airflow's environment with an empty database and home of its own, on the session's PostgreSQL."""
+    environment = airflow_home.airflow_environment(stack.home.path, REPOSITORY, stack.environment())
+    connection = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+    address = environment[connection].replace("+psycopg2", "")
+    name = f"migration_{uuid4().hex[:8]}"
+    with closing(psycopg2.connect(address)) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            yield environment | {
+                connection: f"{environment[connection].rsplit('/', 1)[0]}/{name}",
+                "AIRFLOW_HOME": str(tmp_path),
+            }
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_airflows_database_is_migrated_once(unmigrated: dict[str, str]) -> None:
     said: list[str] = []
-    assert airflow_home.migrate_if_needed(environment, said.append)
+    assert airflow_home.migrate_if_needed(unmigrated, said.append)
     begin = time.monotonic()
-    assert not airflow_home.migrate_if_needed(environment, said.append)
+    assert not airflow_home.migrate_if_needed(unmigrated, said.append)
     assert time.monotonic() - begin < 1.0
     assert said == ["airflow: migrating its database"]
     values = subprocess.run(
         [sys.executable, "-m", "airflow", "config", "get-value", "core", "plugins_folder"],
-        env=environment,
+        env=unmigrated,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert values.stdout.strip().endswith(str(repository / "plugins"))
+    assert values.stdout.strip().endswith(str(REPOSITORY / "plugins"))
 
 
 def test_life_of_a_stack(stack_home: Path) -> None:
