@@ -285,7 +285,7 @@ def promotion_statement(
     root: str,
     version: str,
     alias: str,
-    outcome: Literal["promoted", "superseded", "rolled-back"],
+    outcome: Literal["promoted", "superseded"],
     replaced: Mapping[str, Any] | None,
     decided: str,
 ) -> Json:
@@ -307,6 +307,42 @@ def promotion_statement(
         "alias": alias,
         "outcome": outcome,
         "replaced": dict(replaced) if replaced is not None else None,
+        "decided": decided,
+    }
+    return statement([Subject(model, root)], predicate_type("promotion"), predicate)
+
+
+def rollback_statement(
+    *,
+    release: str,
+    model: str,
+    root: str,
+    version: str,
+    alias: str,
+    restored: Mapping[str, Any] | None,
+    reason: str,
+    decided: str,
+) -> Json:
+    """An alias is taken from a policy; noted on the ledger, on this policy's run, before the alias moves.
+
+    Args:
+        release: digest of the release statement's envelope of the policy that is rolled back.
+        model: name of the registered model.
+        root: its model root: the subject.
+        version: its version in the registry.
+        alias: e.g. ``champion``.
+        restored: version and root that the alias points to from now on, or None for nothing.
+        reason: why, in a person's words.
+        decided: when.
+    """
+    predicate = {
+        "release": require_sha256(release, where="release"),
+        "version": version,
+        "alias": alias,
+        "outcome": "rolled-back",
+        "replaced": None,
+        "restored": dict(restored) if restored is not None else None,
+        "reason": reason,
         "decided": decided,
     }
     return statement([Subject(model, root)], predicate_type("promotion"), predicate)

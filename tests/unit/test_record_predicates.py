@@ -134,6 +134,19 @@ def promotion():
     )
 
 
+def rollback():
+    return p.rollback_statement(
+        release="dd" * 32,
+        model="cartpole",
+        root=ROOT,
+        version="3",
+        alias="champion",
+        restored={"version": "2", "root": "ee" * 32},
+        reason="it overheats",
+        decided=AT,
+    )
+
+
 def revocation():
     predicate = {"what": "release", "reason": "the price file was wrong", "since": AT}
     return statement([Subject("release.dsse.json", "dd" * 32)], "urn:drl:predicate:revocation:v1", predicate)
@@ -153,7 +166,8 @@ def reproduction():
     return statement([Subject("cartpole", ROOT)], "urn:drl:predicate:reproduction:v1", predicate)
 
 
-OURS = [intent, validation, evaluation, approval, release, promotion, revocation, reproduction]
+OURS = [intent, validation, evaluation, approval, release, promotion, rollback, revocation, reproduction]
+SCHEMAS = {make: make.__name__ for make in OURS} | {rollback: "promotion"}
 
 
 def schema_of(name: str):
@@ -165,7 +179,7 @@ def schema_of(name: str):
 @pytest.mark.parametrize("make", OURS)
 def test_a_predicate_fits_its_schema(make):
     made = make()
-    name = make.__name__
+    name = SCHEMAS[make]
     schema = schema_of(name)
     assert made["predicateType"] == schema["$id"] == f"urn:drl:predicate:{name}:v1"
     assert made["_type"] == STATEMENT_TYPE
@@ -174,7 +188,7 @@ def test_a_predicate_fits_its_schema(make):
 
 @pytest.mark.parametrize("make", OURS)
 def test_a_schema_refuses_a_missing_or_an_unknown_field(make):
-    predicate, schema = make()["predicate"], schema_of(make.__name__)
+    predicate, schema = make()["predicate"], schema_of(SCHEMAS[make])
     for field in predicate:
         fewer = {k: v for k, v in predicate.items() if k != field}
         with pytest.raises(jsonschema.ValidationError):
@@ -185,7 +199,22 @@ def test_a_schema_refuses_a_missing_or_an_unknown_field(make):
 
 def test_there_is_a_schema_for_each_kind_and_no_other():
     found = {path.name for path in files("drl.schemas").joinpath("predicates").iterdir()}
-    assert found == {f"{make.__name__}.json" for make in OURS}
+    assert found == {f"{name}.json" for name in SCHEMAS.values()}
+
+
+def test_only_a_rollback_restores_and_only_it_needs_a_reason():
+    schema = schema_of("promotion")
+    back, forth = rollback()["predicate"], promotion()["predicate"]
+    jsonschema.validate(back | {"restored": None}, schema)
+    for wrong in (
+        back | {"outcome": "promoted"},
+        back | {"replaced": back["restored"]},
+        back | {"reason": ""},
+        forth | {"outcome": "rolled-back"},
+        forth | {"reason": "better"},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
 
 
 def test_the_intent_is_about_the_resolved_run():
