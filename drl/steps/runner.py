@@ -10,17 +10,19 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from drl.artifact import Artifact
 from drl.digest import canonical_json
-from drl.errors import DataError, StepError
+from drl.errors import DataError, Falsified, InputError, StepError
 from drl.progress import Progress
 from drl.spec import PipelineSpec, parse_pipeline
 from drl.steps.exchange import Exchange, open_exchange
 from drl.steps.request import StepRequest, StepResult
+from drl.training.checkpoints import Kept
 
 _REPORTED_PACKAGES = ("numpy", "torch", "ray", "gymnasium", "pandas", "great-expectations", "onnxruntime")
 
@@ -144,6 +146,8 @@ def _train(context: StepContext) -> dict[str, Any]:
         checkpoints=ExchangeCheckpoints(context.exchange, context.request, context.work / "checkpoints"),
         out=context.out,
         progress=context.progress,
+        attempt=context.request.attempt,
+        until=context.request.parameters.get("until"),
     )
 
 
@@ -170,12 +174,14 @@ def _evaluate(context: StepContext) -> dict[str, Any]:
 class ExchangeCheckpoints:
     """Checkpoints of a run in the exchange, found again by every later attempt at the same step.
 
-    A checkpoint is one archive by digest; a pointer ``checkpoints/<series>/<iteration>.json`` names it.
+    A checkpoint is one archive by digest; a pointer ``checkpoints/<series>/<iteration>-<attempt>.json`` names
+    it. All of them stay, so that a damaged one is stepped over.
     """
 
     def __init__(self, exchange: Exchange, request: StepRequest, folder: Path) -> None:
         self._exchange = exchange
         self._prefix = f"runs/{request.run}/{request.step}/checkpoints"
+        self._attempt = request.attempt
         self._folder = folder
 
     def save(self, series: str, iteration: int, folder: Path) -> None:
@@ -185,19 +191,28 @@ class ExchangeCheckpoints:
         artifact = self._exchange.put(Path(archive), f"{series}-{iteration}.tar")
         os.unlink(archive)
         self._exchange.write_once(
-            f"{self._prefix}/{series}/{iteration:08d}.json", canonical_json(artifact.to_json())
+            f"{self._prefix}/{series}/{iteration:08d}-{self._attempt}.json",
+            canonical_json(artifact.to_json()),
         )
 
-    def latest(self, series: str) -> tuple[int, Path] | None:
-        """Iteration and unpacked folder of the newest checkpoint, None when there is none."""
+    def kept(self, series: str) -> list[Kept]:
+        """Every checkpoint of every attempt, the highest iteration first."""
         keys = self._exchange.list(f"{self._prefix}/{series}/")
-        if not keys:
-            return None
-        artifact = Artifact.from_json(json.loads(self._exchange.read(keys[-1])))
+        return [
+            Kept(int(Path(key).stem.partition("-")[0]), key, partial(self._fetch, key))
+            for key in reversed(keys)
+        ]
+
+    def _fetch(self, key: str) -> Path:
+        try:
+            artifact = Artifact.from_json(json.loads(self._exchange.read(key)))
+        except (ValueError, KeyError, TypeError, InputError) as error:
+            raise Falsified(f"{key}: names no checkpoint: {error!r}", remedy="delete it") from error
         archive = self._exchange.get(artifact, self._folder)
-        target = self._folder / f"{series}-restored"
+        target = self._folder / Path(key).parent.name / Path(key).stem
         shutil.unpack_archive(archive, target, "tar", filter="data")
-        return int(Path(keys[-1]).stem), target
+        archive.unlink()
+        return target
 
 
 def _now() -> str:

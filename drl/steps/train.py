@@ -25,11 +25,18 @@ def train(
     checkpoints: CheckpointStore,
     out: Path,
     progress: Progress,
+    attempt: str = "1",
+    until: int | None = None,
 ) -> dict[str, Any]:
     """Write ``seed-<i>/policy.*``, metrics, the checkpoint chain and ``selection.json`` into ``out``.
 
+    Args:
+        attempt: what to call this attempt in the chain of checkpoints.
+        until: stop each seed at this iteration, where nothing is chosen yet: for comparing checkpoints.
+
     Returns:
-        The model root of each seed's policy, the validation scores and the index of the released seed.
+        The model root of each seed's policy, the validation scores and the index of the released seed; with
+        ``until`` the seeds and their time steps only.
     """
     with progress.phase("training"):
         trained = train_seeds(
@@ -40,7 +47,12 @@ def train(
             out=out,
             checkpoints=checkpoints,
             progress=progress,
+            attempt=attempt,
+            until=until,
         )
+    time_steps = [t.time_steps for t in trained]
+    if until is not None:
+        return {"seeds": [str(seed) for seed in seeds], "until": until, "time_steps": time_steps}
     with progress.phase("selection"):
         data = read_columns(validation_data) if validation_data else None
         environment = make_environment(spec.environment, data=data, mode="evaluate")
@@ -55,5 +67,5 @@ def train(
         "model_root": roots[released],
         "released": released,
         "selection": selection,
-        "time_steps": [t.time_steps for t in trained],
+        "time_steps": time_steps,
     }

@@ -11,14 +11,36 @@ import json
 import pickle
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from drl.digest import canonical_json
-from drl.errors import ConflictError, Falsified
+from drl.errors import ConflictError, DataError, Falsified
+from drl.progress import Progress
 from drl.training import chain, rllib
-from drl.training.chain import Link
+from drl.training.chain import Link, Writer
+from drl.training.surroundings import differences
+
+KEPT = 3
+"""Checkpoints of a series that a folder keeps, so that a damaged one does not cost the whole training."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint that a store offers; nothing about it has been checked.
+
+    Attributes:
+        iteration: the iteration it says it was made after.
+        name: what people call it.
+        fetch: gives a folder with its files; raises Falsified or DataError when the bytes are not those that
+            were stored, StoreError when the store cannot be reached.
+    """
+
+    iteration: int
+    name: str
+    fetch: Callable[[], Path]
 
 
 class CheckpointStore(Protocol):
@@ -27,8 +49,8 @@ class CheckpointStore(Protocol):
     def save(self, series: str, iteration: int, folder: Path) -> None:
         """Keep the files of ``folder``; when it returns, all of them are there, else none is seen."""
 
-    def latest(self, series: str) -> tuple[int, Path] | None:
-        """The highest iteration kept and a folder with its files, or None."""
+    def kept(self, series: str) -> list[Kept]:
+        """What is there, the highest iteration first."""
 
 
 class FolderCheckpoints:
@@ -38,7 +60,10 @@ class FolderCheckpoints:
         self._root = root
 
     def save(self, series: str, iteration: int, folder: Path) -> None:
-        """Copy beside the target, then rename; a checkpoint of the same iteration is replaced."""
+        """Copy beside the target, then rename; a checkpoint of the same iteration is replaced.
+
+        Later iterations are removed: whoever saves this one has refused them.
+        """
         home = self._root / series
         home.mkdir(parents=True, exist_ok=True)
         target = home / f"{iteration:08d}"
@@ -46,15 +71,15 @@ class FolderCheckpoints:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
+        staying = sorted(p for p in home.glob("[0-9]*") if p.name <= target.name)[-KEPT:]
         for other in home.iterdir():
-            if other != target:
+            if other not in staying:
                 shutil.rmtree(other)
 
-    def latest(self, series: str) -> tuple[int, Path] | None:
-        """The highest iteration that was handed over."""
-        home = self._root / series
-        kept = sorted(p for p in home.glob("[0-9]*") if p.is_dir()) if home.is_dir() else []
-        return (int(kept[-1].name), kept[-1]) if kept else None
+    def kept(self, series: str) -> list[Kept]:
+        """What was handed over."""
+        found = sorted((self._root / series).glob("[0-9]*"), reverse=True)
+        return [Kept(int(p.name), str(p), lambda p=p: p) for p in found]  # type: ignore[misc]
 
 
 @dataclass
@@ -63,6 +88,8 @@ class State:
 
     Attributes:
         identity: digest of everything that decides the outcome: spec, data and seed.
+        made_with: what :func:`drl.training.surroundings.surroundings` says here.
+        writer: who writes the next checkpoints.
         iteration: training iterations done.
         time_steps: environment time steps done.
         window: (episodes, mean return) of the latest iterations, newest last, about 100 episodes.
@@ -72,6 +99,8 @@ class State:
 
     identity: str
     seed: int
+    made_with: dict[str, Any]
+    writer: Writer
     iteration: int = 0
     time_steps: int = 0
     window: list[tuple[int, float]] = field(default_factory=list)
@@ -92,6 +121,7 @@ def save(store: CheckpointStore, series: str, algorithm: Any, state: State) -> N
             canonical_json(
                 {
                     "identity": state.identity,
+                    "made_with": state.made_with,
                     "seed": state.seed,
                     "iteration": state.iteration,
                     "time_steps": state.time_steps,
@@ -104,43 +134,98 @@ def save(store: CheckpointStore, series: str, algorithm: Any, state: State) -> N
             seed=state.seed,
             iteration=state.iteration,
             time_steps=state.time_steps,
-            folder=chain.folder_digest(folder),
             weights=chain.weights_digest(rllib.learner_weights(algorithm)),
             parent=chain.next_parent(state.links),
+            folder=chain.folder_digest(folder),
+            attempt=state.writer.attempt,
+            node=state.writer.node,
+            begun=state.writer.begun,
+            refused=state.writer.refused,
         )
         state.links.append(link)
         (folder / chain.CHAIN_FILE).write_bytes(chain.to_bytes(state.links))
         store.save(series, state.iteration, folder)
 
 
-def read(folder: Path, *, identity: str) -> State:
+def resume(
+    store: CheckpointStore, series: str, fresh: State, progress: Progress
+) -> tuple[State, Path | None]:
+    """The newest checkpoint from which training goes on as if it had never stopped.
+
+    Checkpoints that are damaged, belong to another training or were made with something else are refused,
+    with a line that says why, and the one before is tried.
+
+    Args:
+        store: where to look.
+        series: of which seed.
+        fresh: the state of a training that begins, with the identity that a checkpoint must have.
+        progress: told what was refused.
+
+    Returns:
+        the state to go on with and the checkpoint's folder; when none will do, the fresh state and None.
+    """
+    refused = 0
+    for kept in store.kept(series):
+        try:
+            folder = kept.fetch()
+            state = read(folder, fresh=fresh)
+        except (Falsified, DataError, ConflictError) as error:
+            refused += 1
+            progress.log(f"{series}: checkpoint {kept.iteration} refused: {error.message}")
+            continue
+        state.writer = Writer(fresh.writer.attempt, fresh.writer.node, state.iteration, refused)
+        return state, folder
+    if refused:
+        progress.log(f"{series}: not resumable exactly from any checkpoint: starts again from the beginning")
+    fresh.writer = Writer(fresh.writer.attempt, fresh.writer.node, 0, refused)
+    return fresh, None
+
+
+def read(folder: Path, *, fresh: State) -> State:
     """The state of a kept checkpoint, after all its files matched the chain.
 
     Raises:
-        Falsified: the files do not match the chain.
-        ConflictError: the checkpoint belongs to another spec, data set or seed.
+        Falsified: the files do not match the chain, or are not what a checkpoint is made of.
+        ConflictError: the checkpoint belongs to another spec, data set or seed, or was made with other
+            packages or on another processor, so that it cannot be gone on from exactly.
     """
     links = chain.check_folder(folder)
-    value = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    if value["identity"] != identity:
+    try:
+        value = json.loads((folder / "state.json").read_bytes())
+        _require_same(folder, value, fresh)
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        state = State(
+            identity=value["identity"],
+            seed=int(value["seed"]),
+            made_with=value["made_with"],
+            writer=fresh.writer,
+            iteration=int(value["iteration"]),
+            time_steps=int(value["time_steps"]),
+            window=[(int(count), float(mean)) for count, mean in value["window"]],
+            metrics=[json.loads(line) for line in lines],
+            links=links,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Falsified(f"{folder}: not a checkpoint: {error!r}", remedy="delete this checkpoint") from error
+    if (links[-1].iteration, links[-1].seed) != (state.iteration, state.seed):
+        raise Falsified(
+            f"{folder}: state and chain name different iterations", remedy="delete this checkpoint"
+        )
+    return state
+
+
+def _require_same(folder: Path, value: dict[str, Any], fresh: State) -> None:
+    if value["identity"] != fresh.identity:
         raise ConflictError(
             f"{folder}: a checkpoint of another pipeline, data set or seed (identity {value['identity']})",
             remedy="give this training a checkpoint place of its own, or empty this one",
         )
-    if (links[-1].iteration, links[-1].seed) != (value["iteration"], value["seed"]):
-        raise Falsified(
-            f"{folder}: state and chain name different iterations", remedy="delete this checkpoint"
+    changed = differences(value["made_with"], fresh.made_with)
+    if changed:
+        raise ConflictError(
+            f"{folder}: not resumable exactly here: {'; '.join(changed)}",
+            remedy="go on where it was made, or start again",
         )
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return State(
-        identity=identity,
-        seed=value["seed"],
-        iteration=value["iteration"],
-        time_steps=value["time_steps"],
-        window=[(int(count), float(mean)) for count, mean in value["window"]],
-        metrics=[json.loads(line) for line in lines],
-        links=links,
-    )
 
 
 def restore(folder: Path, algorithm: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from drl.progress import Progress
 from drl.spec import PipelineSpec
 from drl.training import chain
 from drl.training import checkpoints as checkpointing
+from drl.training.chain import Writer
 from drl.training.checkpoints import CheckpointStore, State
 from drl.training.profile import require_profile
+from drl.training.surroundings import surroundings
 from drl.training.watchdog import Watchdog
 
 _LEARNER_METRICS = {
@@ -68,12 +71,15 @@ def train(
     out: Path,
     checkpoints: CheckpointStore,
     progress: Progress,
+    attempt: str = "1",
+    until: int | None = None,
 ) -> list[TrainedSeed]:
     """Train every seed, one after another, in this process.
 
-    A seed whose checkpoints are in the store is continued from the latest, bit for bit as if it had never
-    stopped. The process must have been started with :func:`drl.training.profile.profile_environment`, and
-    this must be its main thread.
+    A seed whose checkpoints are in the store is continued from the newest good one, bit for bit as if it had
+    never stopped; one that is damaged, foreign or made with something else is refused, and when none is left
+    the seed starts again. ``checkpoints.jsonl`` says which attempt wrote what. The process must have been
+    started with :func:`drl.training.profile.profile_environment`, and this must be its main thread.
 
     Args:
         spec: the resolved pipeline; ``environment`` and ``training`` decide what happens here.
@@ -83,12 +89,12 @@ def train(
         out: gets ``seed-<i>/policy.*``, ``seed-<i>/metrics.jsonl`` and ``checkpoints.jsonl``.
         checkpoints: where to keep and find checkpoints.
         progress: told phases, log lines and metrics (series ``seed-<i>``).
+        attempt: what to call this attempt in the chain of checkpoints.
+        until: stop each seed at this iteration, with a checkpoint; None for the whole training.
 
     Raises:
         InputError: demonstrations missing, or spaces that the algorithm cannot use.
         StepError: the environment failed or stalled, training diverged, or the profile is not set.
-        Falsified: a checkpoint does not match its chain.
-        ConflictError: a checkpoint belongs to another pipeline, data set or seed.
     """
     require_profile(spec.training.profile)
     if (spec.training.warm_start is None) != (demonstrations is None):
@@ -100,7 +106,8 @@ def train(
         from drl.training import algorithms, cloning, determinism, environments, export, sampling  # noqa: F401
         from drl.training.rllib import in_this_process
     with in_this_process(), Watchdog(spec.training.stall_timeout_s) as watchdog:
-        run = _Run(spec, train_data, demonstrations, out, checkpoints, progress, watchdog)
+        writer = Writer(attempt, platform.node())
+        run = _Run(spec, train_data, demonstrations, out, checkpoints, progress, watchdog, writer, until)
         trained = [run.train_seed(index, seed) for index, seed in enumerate(seeds)]
     (out / "checkpoints.jsonl").write_bytes(b"".join(run.chains))
     return trained
@@ -118,10 +125,14 @@ class _Run:
         store: CheckpointStore,
         progress: Progress,
         watchdog: Watchdog,
+        writer: Writer,
+        until: int | None,
     ) -> None:
         from drl.training import cloning, determinism, environments
 
         self.spec, self.out, self.store, self.progress, self.watchdog = spec, out, store, progress, watchdog
+        self.writer, self.until = writer, until
+        self.made_with = surroundings(spec.training.profile)
         self.chains: list[bytes] = []
         data = read_columns(train_data) if train_data is not None else None
         self._digests = _digests(data, demonstrations)
@@ -177,13 +188,12 @@ class _Run:
                 "seed": seed,
             }
         )
-        found = self.store.latest(series)
-        if found is not None:
-            state = checkpointing.read(found[1], identity=identity)
-            checkpointing.restore(found[1], algorithm)
+        fresh = State(identity=identity, seed=seed, made_with=self.made_with, writer=self.writer)
+        state, folder = checkpointing.resume(self.store, series, fresh, self.progress)
+        if folder is not None:
+            checkpointing.restore(folder, algorithm)
             self.progress.log(f"{series}: continues from iteration {state.iteration}")
         else:
-            state = State(identity=identity, seed=seed)
             warm_start = self.spec.training.warm_start
             if warm_start is not None and self._demonstrations is not None:
                 determinism.seed_everything(determinism.fence_seed(seed, -1))
@@ -198,17 +208,19 @@ class _Run:
 
         training = self.spec.training
         began, steps_before = time.perf_counter(), state.time_steps
-        while state.time_steps < training.time_steps:
+        while not self._finished(state):
             result = algorithm.train()
             self.watchdog.beat()
             _account(state, result)
             rate = (state.time_steps - steps_before) / (time.perf_counter() - began)
             self._report(series, state, result, rate)
-            finished = state.time_steps >= training.time_steps
-            if finished or state.iteration % training.checkpoint_every == 0:
+            if self._finished(state) or state.iteration % training.checkpoint_every == 0:
                 checkpointing.save(self.store, series, algorithm, state)
                 determinism.fence(algorithm, state.seed, state.iteration)
                 self.watchdog.beat()
+
+    def _finished(self, state: State) -> bool:
+        return state.time_steps >= self.spec.training.time_steps or state.iteration == self.until
 
     def _report(self, series: str, state: State, result: Mapping[str, Any], rate: float) -> None:
         mean = _rolling_mean(state.window)

@@ -187,7 +187,10 @@ def results(folder: Path) -> dict[str, Any]:
     killed = scenario(folder, "ppo-resumed", after=4, kill=True)
     assert start(folder, "killed", {"ppo-resumed": killed}).wait(timeout=400) == -signal.SIGKILL
     pieces = {
-        "ppo-resumed": scenario(folder, "ppo-resumed"),
+        "ppo-resumed": scenario(folder, "ppo-resumed", attempt="2"),
+        "ppo-stopped": scenario(folder, "ppo-damaged", after=4),
+        "ppo-damaged": scenario(folder, "ppo-damaged", damage=True, attempt="2"),
+        "ppo-until": scenario(folder, "ppo-until", until=4),
         "dqn-stopped": scenario(folder, "dqn-resumed", after=2),
         "dqn-resumed": scenario(folder, "dqn-resumed"),
         "sac-stopped": scenario(folder, "sac-resumed", after=2),
@@ -223,8 +226,39 @@ def test_a_finished_seed_is_exported_again_without_training(results: dict[str, A
     assert not [line for line in results["dqn-finished"]["progress"] if line["event"] == "metrics"]
 
 
-def test_a_checkpoint_of_another_spec_is_refused(results: dict[str, Any]) -> None:
-    assert results["other-spec"]["error"] == "ConflictError"
+def messages(result: dict[str, Any]) -> list[str]:
+    return [line["message"] for line in result["progress"] if line["event"] == "log"]
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_taken(
+    results: dict[str, Any], folder: Path
+) -> None:
+    said = messages(results["ppo-damaged"])
+    assert any(line.startswith("seed-0: checkpoint 4 refused: ") for line in said)
+    assert "seed-0: continues from iteration 2" in said
+    assert results["ppo-damaged"]["roots"] == results["ppo"]["roots"]
+    own = chain.by_seed((folder / "ppo-damaged" / "checkpoints.jsonl").read_bytes(), where="chain")[7]
+    told = [(s.writer.attempt, s.writer.begun, s.writer.refused, s.first, s.last) for s in chain.splices(own)]
+    assert told == [("1", 0, 0, 2, 2), ("2", 2, 1, 4, 6)]
+
+
+def test_a_checkpoint_of_another_spec_is_refused(results: dict[str, Any], folder: Path) -> None:
+    said = messages(results["other-spec"])
+    assert any("a checkpoint of another pipeline" in line for line in said)
+    assert "seed-0: not resumable exactly from any checkpoint: starts again from the beginning" in said
+    assert results["other-spec"]["roots"] != results["dqn"]["roots"]
+    links = chain.by_seed((folder / "dqn-resumed" / "checkpoints.jsonl").read_bytes(), where="chain")[7]
+    assert {(link.begun, link.refused > 0) for link in links} == {(0, True)}
+
+
+def test_a_training_stopped_early_has_the_chain_so_far(results: dict[str, Any], folder: Path) -> None:
+    chains = [
+        chain.by_seed((folder / name / "checkpoints.jsonl").read_bytes(), where=name)
+        for name in ("ppo", "ppo-until")
+    ]
+    for seed in (7, 8):
+        whole, part = ([link.digest for link in links[seed]] for links in chains)
+        assert part == whole[:2]
 
 
 def test_no_ray_process_was_needed(results: dict[str, Any]) -> None:
@@ -266,14 +300,16 @@ def test_cloning_learns_the_demonstrations(results: dict[str, Any], folder: Path
 
 
 def test_the_chain_covers_every_seed(results: dict[str, Any], folder: Path) -> None:
-    lines = (folder / "ppo" / "checkpoints.jsonl").read_bytes().splitlines(keepends=True)
+    whole, again = (
+        chain.by_seed((folder / name / "checkpoints.jsonl").read_bytes(), where=name)
+        for name in ("ppo", "ppo-resumed")
+    )
     for seed in (7, 8):
-        own = [line for line in lines if json.loads(line)["seed"] == seed]
-        links = chain.from_bytes(b"".join(own), where="checkpoints.jsonl")
+        links, resumed = whole[seed], again[seed]
         assert [link.iteration for link in links] == [2, 4, 6]
-    resumed = (folder / "ppo-resumed" / "checkpoints.jsonl").read_bytes().splitlines()
-    weights = [[json.loads(line)["weights"] for line in part] for part in (lines, resumed)]
-    assert weights[0] == weights[1]
+        assert [link.digest for link in links] == [link.digest for link in resumed]
+        assert [s.last for s in chain.splices(links)] == [6]
+    assert [(s.writer.attempt, s.last) for s in chain.splices(again[7])] == [("1", 4), ("2", 6)]
 
 
 def test_metrics_are_live_and_kept(results: dict[str, Any], folder: Path) -> None:
@@ -290,7 +326,7 @@ def test_metrics_are_live_and_kept(results: dict[str, Any], folder: Path) -> Non
 def test_damaged_checkpoints_are_refused_before_anything_is_unpickled(
     results: dict[str, Any], folder: Path
 ) -> None:
-    (checkpoint,) = (folder / "dqn-resumed.checkpoints" / "seed-0").iterdir()
+    checkpoint = max((folder / "dqn-resumed.checkpoints" / "seed-0").iterdir())
     chain.check_folder(checkpoint)
     replay = checkpoint / "replay.pickle"
     original = replay.read_bytes()

@@ -45,12 +45,22 @@ class InterruptingCheckpoints(FolderCheckpoints):
             raise Interrupted
 
 
+def damage_newest(checkpoints: Path) -> None:
+    """Change one byte in the file that RLlib would unpickle first."""
+    state = max(checkpoints.iterdir()) / "rllib" / "algorithm_state.pkl"
+    data = bytearray(state.read_bytes())
+    data[len(data) // 2] ^= 1
+    state.write_bytes(data)
+
+
 def run(scenario: dict[str, Any]) -> dict[str, Any]:
     lines, start = io.StringIO(), time.monotonic()
     given = {name: scenario.get(name) and Path(scenario[name]) for name in ("train_data", "demonstrations")}
     result: dict[str, Any] = {}
     runner = SingleAgentEnvRunner if scenario.get("rllibs_own_runner") else FRAGMENT_RUNNER
     sampling.FragmentRunner = runner  # type: ignore[misc]
+    if scenario.get("damage"):
+        damage_newest(Path(scenario["checkpoints"]) / "seed-0")
     try:
         trained = train(
             PipelineSpec.model_validate(scenario["spec"]),
@@ -60,6 +70,8 @@ def run(scenario: dict[str, Any]) -> dict[str, Any]:
                 Path(scenario["checkpoints"]), after=scenario.get("after"), kill=scenario.get("kill", False)
             ),
             progress=Progress(lines),
+            attempt=scenario.get("attempt", "1"),
+            until=scenario.get("until"),
             **given,
         )
         result["roots"] = [seed.model_root for seed in trained]

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from drl.errors import StepError
-from drl.training.checkpoints import FolderCheckpoints
 from drl.training.profile import profile_environment
 from drl.training.watchdog import Watchdog
 
@@ -75,22 +74,3 @@ def test_the_watchdog_needs_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert len(errors) == 1
-
-
-def test_only_whole_checkpoints_are_found(tmp_path: Path) -> None:
-    source, store = tmp_path / "source", FolderCheckpoints(tmp_path / "store")
-    source.mkdir()
-    (source / "file").write_text("one")
-    assert store.latest("seed-0") is None
-    store.save("seed-0", 5, source)
-    (tmp_path / "store" / "seed-0" / ".incoming-torn").mkdir()
-    (source / "file").write_text("two")
-    found = store.latest("seed-0")
-    assert found is not None
-    assert (found[0], (found[1] / "file").read_text()) == (5, "one")
-    store.save("seed-0", 10, source)
-    found = store.latest("seed-0")
-    assert found is not None
-    assert (found[0], (found[1] / "file").read_text()) == (10, "two")
-    assert [p.name for p in (tmp_path / "store" / "seed-0").iterdir()] == ["00000010"]
-    assert store.latest("seed-1") is None
