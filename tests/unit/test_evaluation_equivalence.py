@@ -86,3 +86,8 @@ def test_the_margin_is_the_spread_of_seeds():
     assert seed_margin([5.0]) is None
     assert seed_margin([5.0, 5.0]) is None
     assert seed_margin([]) is None
+
+
+def test_tails_close_to_one_half_are_exact():
+    """Where scipy 1.17 is wrong in the eleventh digit; one degree of freedom is the Cauchy distribution."""
+    assert student_tail(1e-6, 1) == pytest.approx(0.5 - np.arctan(1e-6) / np.pi, rel=1e-15)

@@ -32,7 +32,7 @@ def main():
     """Write the file beside this script."""
     rng = np.random.RandomState(2026)
     degrees = [1, 2, 3, 5, 12, 51, 99, 999]
-    values = [-30.0, -2.5, -0.1, 0.0, 1e-6, 0.3, 1.0, 2.0, 4.5, 12.0, 80.0]
+    values = [-30.0, -2.5, -0.1, 0.0, 0.01, 0.3, 1.0, 2.0, 4.5, 12.0, 80.0]
     probabilities = [0.6, 0.9, 0.95, 0.975, 0.999]
     golden = {
         "made_with": {name: version(name) for name in ("scipy", "numpy")},
