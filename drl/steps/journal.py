@@ -11,14 +11,16 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from securesystemslib.signer import Key
+from securesystemslib.signer import Key, SSlibKey
 
 from drl.artifact import Artifact
 from drl.digest import canonical_json, sha256_bytes
+from drl.errors import Falsified
 from drl.record.dsse import sign, verify
-from drl.record.keys import RoleSigner
+from drl.record.keys import RoleSigner, public_pem
 
 ENVELOPE = ".dsse.json"
+KEYS = "keys/"
 
 
 class Documents(Protocol):
@@ -63,6 +65,20 @@ class RunJournal:
         """The JSON document called ``name``."""
         return json.loads(self.read(name))
 
+    def file(self, artifact: Artifact) -> bytes:
+        """The bytes of a published file of the run, which lie under lock beside the journals.
+
+        Raises:
+            Falsified: other bytes lie under its digest.
+        """
+        data = self._documents.read(f"sha256/{artifact.sha256}")
+        if sha256_bytes(data) != artifact.sha256:
+            raise Falsified(
+                f"{artifact.name} of {self.run}: other bytes lie under {artifact.sha256}",
+                remedy="do not trust this store: drl stack doctor tells whether its locks hold",
+            )
+        return data
+
     def write(self, name: str, data: bytes) -> bytes:
         """Write unless it was written before; returns what is stored."""
         stored, _ = self._documents.write_once(f"{self.prefix}{name}", data)
@@ -84,9 +100,19 @@ class RunJournal:
             Falsified: what is stored is not signed by a key of ``signer``'s role, or that key was revoked.
         """
         file = f"{name}{ENVELOPE}"
-        stored = self.read(file) if self.has(file) else self.write(file, sign(make(), [signer]))
+        if self.has(file):
+            stored = self.read(file)
+        else:
+            self.keep_key(signer.public_key)
+            stored = self.write(file, sign(make(), [signer]))
         verify(stored, signer.accepted)
         return Artifact(file, sha256_bytes(stored), len(stored))
+
+    def keep_key(self, key: SSlibKey) -> None:
+        """Keep a public key beside what it signs, so that the record can carry it."""
+        name = f"{KEYS}{key.keyid}.pem"
+        if not self.has(name):
+            self.write(name, public_pem(key))
 
     def statement(self, name: str, keys: list[Key]) -> dict[str, Any]:
         """The statement called ``name`` after its signature held."""
@@ -94,8 +120,12 @@ class RunJournal:
 
     def key_of(self, name: str) -> str:
         """Id of the key that the stored envelope of ``name`` says it was signed with."""
+        return self.keys_of(name)[0]
+
+    def keys_of(self, name: str) -> list[str]:
+        """Ids of all keys that the stored envelope of ``name`` says it was signed with."""
         signatures = self.read_json(f"{name}{ENVELOPE}")["signatures"]
-        return str(signatures[0]["keyid"])
+        return [str(signature["keyid"]) for signature in signatures]
 
     def envelopes(self) -> list[Artifact]:
         """Every signed statement so far, by digest."""

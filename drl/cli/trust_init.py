@@ -1,0 +1,112 @@
+"""A trust policy from what a live deployment says of itself: its key ring, its ledger, its pipelines."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from web3 import Web3
+
+from drl.cli.show import records
+from drl.errors import Falsified, InputError
+from drl.local.home import Home
+from drl.record.keyring import KeyEntry, Keyring
+from drl.record.ledger import DEMO_CHAIN_IDS, Receipt, entry_from_json
+from drl.steps.journal import RunJournal
+from drl.stores.chain_rpc import Rpc
+from drl.stores.contract import run_ledger
+from drl.stores.s3 import ArtifactStore
+from drl.stores.settings import read_variable
+from drl.verification.trust import FORMAT, parse_trust
+
+_ROLES = {"steps": ["steps"], "release": ["release", "revocation"], "approval": ["approval"]}
+# A run under way when its key is replaced still ends with what the old key signed.
+_GRACE = timedelta(days=2)
+_RUNS_LOOKED_AT = 50
+
+_HEADING = """\
+# Whom and what to believe when checking records of this deployment (docs/record.md, "Trust policy").
+# Written by the deployment itself: compare the key ids with its owner by another way, then pin this file.
+"""
+_DEMO = "# Demo chain: whoever runs it could order its blocks at will. It proves no time to anybody else.\n"
+
+
+def live_policy() -> str:
+    """The policy as YAML.
+
+    Raises:
+        InputError: nothing was signed or opened on the ledger yet.
+        Falsified: the chain or the contract is not the one of the deployment's runs.
+        StoreError: the store or the chain is out of reach.
+    """
+    documents = records()
+    receipt = _newest_receipt(documents)
+    value = {
+        "format": FORMAT,
+        "keys": _keys(),
+        "ledger": _ledger(receipt),
+        "pipelines": _pipelines(documents),
+        "minimum": {"level": 2},
+    }
+    text = _HEADING + (_DEMO if receipt.chain_id in DEMO_CHAIN_IDS else "") + _yaml(value)
+    parse_trust(text, where="the trust policy of this deployment")
+    return text
+
+
+def _keys() -> list[dict[str, Any]]:
+    folder = Path(os.environ.get("DRL_KEYS") or Home.at().path / "airflow" / "keys")
+    entries = [entry for entry in Keyring(folder).entries() if entry.revoked is None]
+    if not entries:
+        raise InputError(f"{folder}: no key has signed yet", remedy="run a pipeline, or set DRL_KEYS")
+    return [_key(entry) for entry in entries]
+
+
+def _key(entry: KeyEntry) -> dict[str, Any]:
+    value: dict[str, Any] = {"keyid": entry.key.keyid, "roles": _ROLES[entry.role]}
+    if entry.until is not None:
+        value["valid_until"] = (datetime.fromisoformat(entry.until) + _GRACE).isoformat()
+    return value
+
+
+def _newest_receipt(documents: ArtifactStore) -> Receipt:
+    for entry in documents.list("index/", limit=_RUNS_LOOKED_AT):
+        journal = RunJournal(documents, documents.read(entry).decode())
+        if journal.has("opening.json"):
+            return entry_from_json(journal.read_json("opening.json")["entry"]).receipt
+    raise InputError("no run was opened on the ledger yet", remedy="run a pipeline first")
+
+
+def _ledger(receipt: Receipt) -> dict[str, Any]:
+    finality = read_variable("DRL_EVM_FINALITY", default="instant")
+    rpc = Rpc(read_variable("DRL_EVM_RPC_URL"), finality)
+    found = (*rpc.identity(), Web3.to_hex(Web3.keccak(rpc.code(receipt.contract))))
+    expected = (receipt.chain_id, receipt.genesis, run_ledger().runtime_code_hash)
+    if found != expected:
+        raise Falsified(
+            f"the chain at {rpc.host} has id, genesis and contract code {found}, the newest run {expected}",
+            remedy="let DRL_EVM_RPC_URL name the chain on which the runs were opened",
+        )
+    with rpc.reaching("asking for the newest block that counts"):
+        kind, _, tag = finality.partition(":")
+        block = rpc.web3.eth.get_block(tag if kind == "tag" else receipt.block_number)
+    return {
+        "chain_id": receipt.chain_id,
+        "genesis": receipt.genesis,
+        "contract": receipt.contract,
+        "code_hash": run_ledger().runtime_code_hash,
+        "writers": [receipt.writer],
+        "checkpoint": {"number": int(block["number"]), "hash": "0x" + bytes(block["hash"]).hex()},
+        "finality": finality,
+    }
+
+
+def _pipelines(documents: ArtifactStore) -> list[str]:
+    return sorted({key.split("/")[1] for key in documents.list("journal/")})
+
+
+def _yaml(value: dict[str, Any]) -> str:
+    """Block style, in the given order; texts that look like numbers are quoted, and nothing is wrapped."""
+    return yaml.safe_dump(value, sort_keys=False, width=1000, default_flow_style=None)
