@@ -426,7 +426,26 @@ class PromotionSpec(_Closed):
         description="The test data stay the same from run to run, so each opening spends error: 6α/(π²k²)",
     )
     guard: Guard = Guard()
-    require_approval: bool = False
+    require_approval: bool = Field(
+        default=False, description="Whether a person must approve before a PROMOTE is sealed as one"
+    )
+    approvers: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        description="Airflow users who may answer; without any, everybody who may act on the DAG",
+    )
+    approver_keys: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        default_factory=list,
+        description="Ids of keys that approvers hold themselves and may sign an answer with: `drl approve`",
+    )
+    approval_timeout_minutes: PositiveInt = Field(
+        default=1440, description="Without an answer until then the run ends in HOLD"
+    )
+
+    @model_validator(mode="after")
+    def _asks(self) -> PromotionSpec:
+        if (self.approvers or self.approver_keys) and not self.require_approval:
+            raise ValueError("approvers are named, and require_approval is not true")
+        return self
 
 
 class RegistrationSpec(_Closed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from drl.artifact import Artifact
     from drl.record.keys import RoleSigner
-    from drl.record.outcome import Outcome
+    from drl.record.outcome import Approval, Outcome
     from drl.steps.journal import RunJournal
     from drl.steps.request import StepResult
     from drl.stores.s3 import ArtifactStore
@@ -100,7 +101,23 @@ class Run:
         """What the release says: the decision, unless something else forbids a promotion."""
         from drl.record.outcome import release_outcome
 
-        return release_outcome(self.decision, code=self.resolved["code"], approval=None)
+        code = self.resolved["code"]
+        if not self.spec.promotion.require_approval:
+            return release_outcome(self.decision, code=code, approval=None)
+        answer = self.answer
+        given: Approval = answer["answer"] if answer else "unanswered"
+        return release_outcome(self.decision, code=code, approval=given, answer=answer)
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """What an approver answered, after its signature held; None while nobody has."""
+        from drl.steps.approval import NAME, read_answer
+        from drl.steps.journal import ENVELOPE
+
+        if not self.journal.has(f"{NAME}{ENVELOPE}"):
+            return None
+        keys = signer("approval").accepted
+        return read_answer(self.journal, keys=keys, own_keys=self.spec.promotion.approver_keys)
 
     @property
     def source_archive(self) -> list[Artifact]:
@@ -133,12 +150,16 @@ class RunOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Call :meth:`work`; errors that a retry cannot mend fail the task at once."""
+        return self.guarded(context, self.work)
+
+    def guarded(self, context: Context, act: Callable[[Run], Any]) -> Any:
+        """Do ``act``, note how long it took, and let no error pass that a retry cannot mend."""
         from drl.steps.journal import run_key
 
         run = Run(self.pipeline, run_key(self.pipeline, context["run_id"]), context)
         start = time.perf_counter()
         try:
-            value = self.work(run)
+            value = act(run)
             seconds = round(time.perf_counter() - start, 2)
             run.journal.once(f"times/{self.task_id}.json", lambda: {"seconds": seconds})
         except _FINAL as error:

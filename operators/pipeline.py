@@ -11,6 +11,7 @@ from airflow.sdk import DAG, Asset, Param
 from airflow.sdk.bases.operator import chain
 
 from drl.spec import PipelineSpec, load_pipeline
+from operators.base import RunOperator
 from operators.ledger import CloseRunOperator, OpenRunOperator
 from operators.lineage import RecordLineageOperator
 from operators.promote import PromotePolicyOperator, VerdictOperator
@@ -45,7 +46,7 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
         end_date=datetime.combine(end, time.max, UTC) if (end := orchestration.end_date) else None,
         catchup=orchestration.catchup,
         max_active_runs=1,
-        dagrun_timeout=timedelta(minutes=orchestration.run_timeout_minutes),
+        dagrun_timeout=_run_timeout(spec),
         tags={"drl", *spec.tags},
         params=_parameters(spec),
         default_args={
@@ -66,6 +67,8 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
         prepare = (
             [StepOperator(task_id="prepare", step="prepare", outlet=dataset, **step)] if spec.data else []
         )
+        approve = _approval(spec, common)
+        after_approval = "none_failed" if approve else "all_success"  # nobody is asked about a HOLD
         verdict = VerdictOperator(task_id="verdict", **common)
         chain(
             ResolveRunOperator(task_id="resolve", file=str(path), **common),
@@ -74,7 +77,8 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
             StepOperator(task_id="train", step="train", **step),
             StepOperator(task_id="evaluate", step="evaluate", **step),
             PublishArtifactsOperator(task_id="publish", **common),
-            RegisterModelOperator(task_id="register_model", **common),
+            *approve,
+            RegisterModelOperator(task_id="register_model", trigger_rule=after_approval, **common),
             SealRecordOperator(task_id="seal", **common),
             CloseRunOperator(task_id="close_run", **common),
             RecordLineageOperator(task_id="record_lineage", **common),
@@ -86,6 +90,22 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
             ],
         )
     return dag
+
+
+def _approval(spec: PipelineSpec, common: dict[str, Any]) -> list[RunOperator]:
+    """The task that asks a person, where the pipeline wants one to be asked; others need not import it."""
+    if not spec.promotion.require_approval:
+        return []
+    from operators.approval import ApprovePolicyOperator
+
+    patience = timedelta(minutes=spec.promotion.approval_timeout_minutes)
+    return [ApprovePolicyOperator(task_id="approve", response_timeout=patience, **common)]
+
+
+def _run_timeout(spec: PipelineSpec) -> timedelta:
+    """The run's own time, and the time that people have to answer."""
+    waiting = spec.promotion.approval_timeout_minutes if spec.promotion.require_approval else 0
+    return timedelta(minutes=spec.orchestration.run_timeout_minutes + waiting)
 
 
 def _assets(spec: PipelineSpec) -> tuple[Asset, Asset]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from drl.artifact import Artifact
 from drl.errors import InputError
 from drl.local.home import Home
+from drl.record.dsse import read_unverified
 from drl.record.ledger import DEMO_CHAIN_IDS
 from drl.steps.journal import RunJournal
 from drl.stores.s3 import ArtifactStore
@@ -24,6 +25,7 @@ _TASKS = (
     "train",
     "evaluate",
     "publish",
+    "approve",
     "register_model",
     "seal",
     "close_run",
@@ -59,6 +61,9 @@ def summary(run: str) -> dict[str, Any]:
     for part in ("opening", "closing", "registration", "lineage", "promotion"):
         if f"{part}.json" in names:
             found[part] = journal.read_json(f"{part}.json")
+    if "release.dsse.json" in names:
+        release = read_unverified(journal.read("release.dsse.json"))["predicate"]
+        found["release"] = {name: release[name] for name in ("verdict", "reason")}
     if "promotion.note.json" in names:
         found["note"] = journal.read_json("promotion.note.json")
     for step in ("train", "evaluate"):
@@ -80,7 +85,7 @@ def render(found: dict[str, Any]) -> None:
         console.print(f"{found['run']}: not evaluated yet; done so far: {', '.join(found['seconds'])}")
         return
     evaluation = found["evaluate"]["summary"]
-    decision = evaluation["decision"]
+    decision = found.get("release") or evaluation["decision"]
     console.print(f"[{_VERDICT_STYLE[decision['verdict']]}]{decision['verdict']}[/]  {found['run']}")
     console.print(decision["reason"], markup=False)
     console.print(_scores(evaluation))

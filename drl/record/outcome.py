@@ -18,8 +18,8 @@ UNKNOWN_CODE = (
     "Nobody can tell which source code ran, so nothing can be promoted: run from a git checkout, or from an "
     "image whose build left its stamp."
 )
-REJECTED = "The approver rejected the promotion."
-UNANSWERED = "Nobody answered the request for approval in time, so nothing is promoted."
+REJECTED = "The approver rejected the promotion"
+UNANSWERED = "Nobody answered the request for approval, so nothing is promoted"
 
 
 class Outcome(NamedTuple):
@@ -30,7 +30,11 @@ class Outcome(NamedTuple):
 
 
 def release_outcome(
-    decision: Mapping[str, Any], *, code: Mapping[str, Any], approval: Approval | None
+    decision: Mapping[str, Any],
+    *,
+    code: Mapping[str, Any],
+    approval: Approval | None,
+    answer: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Verdict and reason of a release.
 
@@ -41,13 +45,20 @@ def release_outcome(
         code: ``code`` of the resolved run. ``dirty`` is true when the source tree had uncommitted changes and
             null when nobody knows; neither can be promoted.
         approval: the answer where the pipeline asks for one, None where it asks for none.
+        answer: predicate of the approval statement; its ``approver`` and ``comment`` complete the reason.
     """
     if decision["verdict"] != "PROMOTE":
         return Outcome(decision["verdict"], decision["reason"])
     if code["dirty"] is not False:
         return Outcome("HOLD", DIRTY if code["dirty"] else UNKNOWN_CODE)
     if approval == "rejected":
-        return Outcome("HOLD", REJECTED)
+        return Outcome("HOLD", _completed(REJECTED, answer))
     if approval == "unanswered":
-        return Outcome("HOLD", UNANSWERED)
+        return Outcome("HOLD", _completed(UNANSWERED, answer))
     return Outcome("PROMOTE", decision["reason"])
+
+
+def _completed(sentence: str, answer: Mapping[str, Any] | None) -> str:
+    """The sentence, with who answered and their words."""
+    words = [answer[name] for name in ("approver", "comment") if answer[name]] if answer else []
+    return ": ".join([sentence, *words]) + ("" if words and words[-1].endswith((".", "!", "?")) else ".")

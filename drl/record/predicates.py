@@ -194,7 +194,7 @@ def approval_statement(
     root: str,
     evaluation: str,
     verdict: Verdict,
-    answer: Literal["approved", "rejected"],
+    answer: Literal["approved", "rejected", "unanswered"],
     approver: str,
     answered: str,
     comment: str = "",
@@ -207,10 +207,10 @@ def approval_statement(
         root: model root: the subject.
         evaluation: digest of the evaluation statement's envelope.
         verdict: the verdict that the approver saw.
-        answer: theirs.
-        approver: who, as the orchestrator knows them.
-        answered: when.
-        comment: their words.
+        answer: theirs; ``unanswered`` when the time to answer was over.
+        approver: who, as the orchestrator knows them; empty when nobody answered.
+        answered: when, or when the time was over.
+        comment: their words, or why nobody answered.
     """
     predicate = {
         "intent": require_sha256(intent, where="intent"),
@@ -346,6 +346,22 @@ def rollback_statement(
         "decided": decided,
     }
     return statement([Subject(model, root)], predicate_type("promotion"), predicate)
+
+
+def revocation_statement(
+    what: Literal["release", "policy", "key"], *, name: str, sha256: str, reason: str, since: str
+) -> Json:
+    """Something is not to be trusted any more; it counts from the block time of its note on the ledger.
+
+    Args:
+        what: kind of the subject.
+        name: the subject, for people: a file, a model, a role.
+        sha256: digest of the release's envelope, model root, or key id.
+        reason: why.
+        since: when this was decided.
+    """
+    predicate = {"what": what, "reason": reason, "since": since}
+    return statement([Subject(name, sha256)], predicate_type("revocation"), predicate)
 
 
 def _resource(artifact: Artifact) -> Json:

@@ -38,6 +38,17 @@ def test_a_promotion_is_held(dirty: bool | None, approval: Approval | None, reas
     assert reason in outcome.reason
 
 
+def test_the_reason_says_who_refused_and_why() -> None:
+    refusal = {"answer": "rejected", "approver": "ada", "comment": "not before the winter"}
+    outcome = release_outcome(decision("PROMOTE"), code=CLEAN, approval="rejected", answer=refusal)
+    assert outcome == ("HOLD", "The approver rejected the promotion: ada: not before the winter.")
+    silence = {"answer": "unanswered", "approver": "", "comment": "90 minutes went by."}
+    outcome = release_outcome(decision("PROMOTE"), code=CLEAN, approval="unanswered", answer=silence)
+    assert outcome.reason == (
+        "Nobody answered the request for approval, so nothing is promoted: 90 minutes went by."
+    )
+
+
 @pytest.mark.parametrize("verdict", ["HOLD", "REJECT"])
 def test_nothing_makes_more_of_a_decision(verdict: str) -> None:
     for dirty, approval in product((True, False, None), ANSWERS):

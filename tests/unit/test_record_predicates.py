@@ -148,8 +148,9 @@ def rollback():
 
 
 def revocation():
-    predicate = {"what": "release", "reason": "the price file was wrong", "since": AT}
-    return statement([Subject("release.dsse.json", "dd" * 32)], "urn:drl:predicate:revocation:v1", predicate)
+    return p.revocation_statement(
+        "release", name="release.dsse.json", sha256="dd" * 32, reason="the price file was wrong", since=AT
+    )
 
 
 def reproduction():

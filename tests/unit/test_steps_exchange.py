@@ -9,7 +9,8 @@ import pytest
 
 from drl.artifact import Artifact
 from drl.errors import DataError, Falsified, InputError
-from drl.record.keys import load_signer
+from drl.record.keyring import Keyring
+from drl.record.keys import load_signer, rotate
 from drl.record.statement import Subject, predicate_type, statement
 from drl.steps.exchange import FolderExchange, open_exchange
 from drl.steps.journal import RunJournal, run_key
@@ -60,3 +61,24 @@ def test_a_statement_is_signed_once_and_a_foreign_one_is_refused(tmp_path: Path)
     assert isinstance(first, Artifact)
     with pytest.raises(Falsified):
         journal.sign_once("intent", make, other)
+
+
+def test_a_rotation_in_the_middle_of_a_run_changes_nothing_that_was_signed(tmp_path: Path) -> None:
+    folder, journal = tmp_path / "keys", RunJournal(FolderExchange(tmp_path / "documents"), "p/r")
+    before = load_signer(folder, "steps")
+
+    def make() -> dict[str, object]:
+        return statement([Subject("x", "0" * 64)], predicate_type("intent"), {})
+
+    first = journal.sign_once("intent", make, before)
+    rotate(folder, "steps")
+    after = load_signer(folder, "steps")
+    assert journal.sign_once("intent", make, after) == first
+    journal.sign_once("train", make, after)
+    assert [journal.key_of(name) for name in ("intent", "train")] == [
+        before.public_key.keyid,
+        after.public_key.keyid,
+    ]
+    Keyring(folder).revoke(before.public_key.keyid, "2026-11-24T10:00:00+00:00")
+    with pytest.raises(Falsified, match="signatures needed"):
+        journal.sign_once("intent", make, load_signer(folder, "steps"))

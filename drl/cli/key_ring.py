@@ -1,0 +1,172 @@
+"""What ``drl keys`` does: the key ring for people, rotation, and revocation with its notes on the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from drl.cli.show import records
+from drl.digest import sha256_bytes
+from drl.errors import InputError
+from drl.record.dsse import sign, verify
+from drl.record.keyring import ROLES, KeyEntry, Keyring, Role, now
+from drl.record.keys import load_signer, rotate
+from drl.record.predicates import revocation_statement
+from drl.steps.journal import ENVELOPE, RunJournal
+
+if TYPE_CHECKING:
+    from drl.stores.chain import Ledger
+
+
+def keys_folder() -> Path:
+    """Folder of the key ring: ``DRL_KEYS``, by default that of the embedded Airflow."""
+    from drl.local.home import Home
+
+    given = os.environ.get("DRL_KEYS")
+    return Path(given) if given else Home.at().path / "airflow" / "keys"
+
+
+def show_keys(*, as_json: bool) -> None:
+    """Print every key that signed or signs."""
+    entries = Keyring(keys_folder()).entries()
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
+        return
+    if not entries:
+        typer.echo(f"no key yet in {keys_folder()}; each is made when it first signs")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("role", "key id", "where", "since", "until"):
+        table.add_column(title, overflow="fold")
+    for entry in entries:
+        where = entry.where if entry.until is None else "destroyed or put away"
+        table.add_row(entry.role, entry.key_id, where, entry.since, _end(entry))
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def rotate_role(role: str) -> None:
+    """Let a new key sign in ``role``, and say what to do next."""
+    entry = rotate(keys_folder(), _role(role))
+    typer.echo(f"{entry.role} signs with {entry.key_id} since {entry.since}")
+    typer.echo(
+        "next: give the new key to whoever verifies, who adds it to their trust policy: drl trust init"
+    )
+
+
+def revoke(key_id: str, reason: str) -> None:
+    """Sign that an earlier key is not to be trusted, and note it on the newest closed run of each pipeline.
+
+    It may be run again after an interruption: the statement is made once, and noted once.
+
+    Raises:
+        InputError: no such key, or it is the one that signs now.
+    """
+    ring = Keyring(keys_folder())
+    entry = ring.find(key_id)
+    if entry.until is None:
+        raise InputError(
+            f"{entry.key_id[:12]} is the {entry.role} key that signs now",
+            remedy=f"let a new one take over first: drl keys rotate {entry.role}",
+        )
+    envelope = _revocation(ring, entry, reason)
+    noted = _note_everywhere(entry, envelope)
+    with ring.locked():
+        ring.revoke(entry.key_id, min((_block_time(note) for note in noted), default=now()))
+    typer.echo(f"revoked {entry.role} key {entry.key_id}: statement {sha256_bytes(envelope)}")
+    for note in noted:
+        receipt = note["receipt"]
+        typer.echo(
+            f"noted   {_block_time(note)} on run {receipt['run']} of {note['pipeline']}: {receipt['tx']}"
+        )
+    if not noted:
+        typer.echo("no run was closed yet, so nothing is on the ledger")
+    typer.echo(f"next    hand {_revocation_file(ring, entry)} to whoever verifies")
+
+
+def _revocation(ring: Keyring, entry: KeyEntry, reason: str) -> bytes:
+    """The signed statement, made once and kept beside the key ring."""
+    signer = load_signer(ring.folder, "release")
+    path = _revocation_file(ring, entry)
+    if not path.exists():
+        statement = revocation_statement(
+            "key", name=f"{entry.role} key", sha256=entry.key_id, reason=reason, since=now()
+        )
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(sign(statement, [signer]))
+        draft.replace(path)
+    envelope = path.read_bytes()
+    verify(envelope, signer.accepted)
+    return envelope
+
+
+def _note_everywhere(entry: KeyEntry, envelope: bytes) -> list[dict[str, Any]]:
+    """Note the statement on the newest closed run of each pipeline: whoever reads its account finds it."""
+    name = f"revocation-{entry.key_id[:16]}"
+    found = []
+    ledger = None
+    for pipeline, journal in _newest_closed_runs().items():
+        ledger = ledger or open_ledger()
+        journal.keep_key(load_signer(keys_folder(), "release").public_key)
+        stored = journal.write(f"{name}{ENVELOPE}", envelope)
+        number = journal.read_json("opening.json")["entry"]["receipt"]["run"]
+        found.append(_note(journal, name, pipeline, ledger, number, sha256_bytes(stored)))
+    return found
+
+
+def _note(
+    journal: RunJournal, name: str, pipeline: str, ledger: Ledger, number: int, sha256: str
+) -> dict[str, Any]:
+    note = journal.once(f"{name}.note.json", lambda: ledger.note(pipeline, number, sha256).to_json())
+    return {**note, "pipeline": pipeline}
+
+
+def _newest_closed_runs() -> dict[str, RunJournal]:
+    """The newest closed run of each pipeline; one under way would list the note in its release."""
+    documents = records()
+    found: dict[str, RunJournal] = {}
+    for key in documents.list("index/"):
+        journal = RunJournal(documents, documents.read(key).decode())
+        pipeline = journal.run.partition("/")[0]
+        if pipeline not in found and journal.has("closing.json"):
+            found[pipeline] = journal
+    return found
+
+
+def open_ledger() -> Ledger:
+    """The run ledger that ``DRL_EVM_*`` and ``DRL_POSTGRES_URI`` name."""
+    import psycopg
+
+    from drl.stores.chain import ChainSettings, Ledger
+    from drl.stores.settings import read_variable
+
+    uri = read_variable("DRL_POSTGRES_URI")
+    return Ledger(ChainSettings.from_environment(), lambda: psycopg.connect(uri))
+
+
+def _block_time(note: dict[str, Any]) -> str:
+    return datetime.fromtimestamp(note["receipt"]["block_time"], UTC).isoformat(timespec="seconds")
+
+
+def _revocation_file(ring: Keyring, entry: KeyEntry) -> Path:
+    return ring.folder / f"revocation-{entry.key_id[:16]}{ENVELOPE}"
+
+
+def _end(entry: KeyEntry) -> str:
+    if entry.revoked:
+        return f"revoked {entry.revoked}"
+    return entry.until or "signs now"
+
+
+def _role(text: str) -> Role:
+    for role in ROLES:
+        if role == text:
+            return role
+    raise InputError(f"no role {text!r}", remedy=f"give one of {list(ROLES)}")
