@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from drl.cli import keys as key_commands
+from drl.cli import record as record_commands
 from drl.cli import stack as stack_commands
+from drl.cli import store as store_commands
+from drl.cli import trust as trust_commands
 from drl.errors import DrlError
 
 app = typer.Typer(
@@ -20,6 +24,10 @@ app = typer.Typer(
     help="Deep reinforcement learning pipelines whose results an outsider can check.",
 )
 app.add_typer(stack_commands.app, name="stack")
+app.add_typer(key_commands.app, name="keys")
+app.add_typer(record_commands.app, name="record")
+app.add_typer(trust_commands.app, name="trust")
+app.add_typer(store_commands.app, name="store")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -109,6 +117,20 @@ def lineage(
 
     use_stack()
     show_lineage(model, depth, as_json=as_json)
+
+
+@app.command(epilog="Example: `drl approve battery/manual__2026-11-23T10-00-00 --key ~/approver.pem`")
+def approve(
+    run: Annotated[str, typer.Argument(help="Key of a run that waits for an approval.")],
+    key: Annotated[Path, typer.Option(help="PEM file of your own Ed25519 key.")],
+    reject: Annotated[bool, typer.Option("--reject", help="Refuse the promotion.")] = False,
+    comment: Annotated[str, typer.Option(help="Why; signed with the answer.")] = "",
+) -> None:
+    """Answer a run that asks for approval, signed with a key that you hold."""
+    from drl.cli.approve import approve_run
+
+    use_stack()
+    approve_run(run, key, reject=reject, comment=comment)
 
 
 @app.command(
