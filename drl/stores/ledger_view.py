@@ -1,0 +1,56 @@
+"""The run ledger as a verifier asks it: a node's answers about one writer's pipeline. No key, no database."""
+
+from __future__ import annotations
+
+from web3 import Web3
+from web3.exceptions import BlockNotFound
+
+from drl.record.ledger import Entry
+from drl.stores.chain_reader import LedgerReader
+from drl.stores.chain_rpc import Rpc
+
+
+class ChainView:
+    """What a node says.
+
+    Args:
+        url: JSON-RPC address of the node; never printed.
+        contract: address of the run ledger.
+        writer: whose entries are asked for.
+        pipeline: name of the pipeline.
+        finality: ``instant``, ``depth:N``, ``tag:safe`` or ``tag:finalized``.
+    """
+
+    def __init__(self, url: str, *, contract: str, writer: str, pipeline: str, finality: str) -> None:
+        self._rpc = Rpc(url, finality)
+        self._contract, self._writer, self._pipeline = contract, writer, pipeline
+
+    def identity(self) -> tuple[int, str]:
+        """Chain id and hash of block 0."""
+        return self._rpc.identity()
+
+    def code_hash(self) -> str:
+        """Keccak-256 of the contract's runtime code."""
+        return Web3.to_hex(Web3.keccak(self._rpc.code(self._contract)))
+
+    def block_hash(self, number: int) -> str | None:
+        """Hash of a block, None when the chain has not come so far."""
+        with self._rpc.reaching("asking for a block"):
+            try:
+                return "0x" + bytes(self._rpc.web3.eth.get_block(number)["hash"]).hex()
+            except BlockNotFound:
+                return None
+
+    def head(self) -> tuple[int, int]:
+        """Number and time of the newest block."""
+        with self._rpc.reaching("asking for the newest block"):
+            block = self._rpc.web3.eth.get_block("latest")
+            return int(block["number"]), int(block["timestamp"])
+
+    def entries(self) -> list[Entry]:
+        """Every entry of the writer's pipeline, in the order of the chain."""
+        return LedgerReader(self._rpc, self._contract).account(self._writer, self._pipeline)
+
+    def final(self, block_number: int) -> bool:
+        """Whether a block counts as final."""
+        return self._rpc.final(block_number)

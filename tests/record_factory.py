@@ -1,0 +1,527 @@
+"""Small real records without a server: real builders, real signatures, real evaluation, an invented ledger.
+
+A pipeline on CartPole with hand-made policies. ``build_record(folder)`` gives a record that verifies;
+``build_record(folder, KNOB=...)`` gives one whose owner lies with all keys in hand. Statements are made
+*after* the lie, so that every signature and digest holds. The knobs are the fields of :class:`Lies`.
+
+``trust_text()`` is the verifier's policy for these records; ``InventedLedger`` is a stand-in for a chain and
+answers with given entries (the chain itself is asked in ``tests/stack``).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner, SSlibKey
+
+from drl.artifact import Artifact, describe_folder
+from drl.digest import canonical_json, sha256_bytes, sha256_json
+from drl.envs.identity import environment_identity, test_identity
+from drl.envs.loading import make_environment
+from drl.evaluation.promotion import spent_alpha
+from drl.evaluation.selection import select_seed
+from drl.policy.root import model_root
+from drl.policy.writing import write_policy
+from drl.progress import Progress
+from drl.record import predicates
+from drl.record.dsse import sign
+from drl.record.key_files import key_id, public_pem
+from drl.record.ledger import Closing, Entry, Note, Opening, Receipt, pipeline_id
+from drl.record.outcome import release_outcome
+from drl.record.seeds import SCHEME, derive_seeds
+from drl.record.statement import Subject, predicate_type, statement
+from drl.spec import PipelineSpec
+from drl.steps.evaluate import evaluate
+
+CODE_HASH = "0x99eea40741921fd1d571be9fb050a368737abaadde028ca9082620f1bccc06c4"
+GENESIS, CONTRACT, WRITER = "0x" + "01" * 32, "0x" + "c6" * 20, "0x" + "f3" * 20
+CHAIN_ID = 31337
+TIME0 = 1_790_000_000
+AT = "2026-11-24T10:00:00+00:00"
+
+SPEC: dict[str, Any] = {
+    "pipeline": "cartpole",
+    "description": "Balance a pole.",
+    "environment": {"entry_point": "CartPole-v1"},
+    "training": {"settings": {"algorithm": "PPO"}, "time_steps": 2048, "seeds": 2},
+    "evaluation": {
+        "episodes": 10,
+        "seed": 1000,
+        "unit": "time steps",
+        "baselines": [
+            {"name": "lean", "kind": "constant", "settings": {"action": 1}},
+            {"name": "random", "kind": "random"},
+        ],
+    },
+    "promotion": {"gate": "random", "resamples": 500},
+    "registration": {"model": "cartpole"},
+}
+
+
+@dataclass
+class Lies:
+    """What the owner lies about; the default is nothing.
+
+    Attributes:
+        spec: changes the pipeline, before anything is made (no lie by itself).
+        resolved: changes the frozen run before it is signed.
+        champion: direction of the champion's policy, None for no champion (no lie by itself).
+        directions: of the seeds' policies.
+        seeds: training seeds instead of those that follow.
+        block_hash: of the opening's block.
+        opening: changes ``opening.json`` after it was made.
+        selection: changes ``selection.json``.
+        evaluated: changes the evaluate step's output folder before it is signed.
+        evaluation: changes the evaluation statement.
+        release: changes the release statement before it is signed.
+        closing: changes the closing.
+        promotion: changes the promotion statement; ``promote`` False leaves it out, True forces it.
+        approval: answer of an approver, None for none.
+        notes: later statements: name to (statement, role of the signer).
+        earlier: entries of the ledger before the opening.
+        account: changes the list of entries that ``account.json`` shows.
+        signers: role to the role whose key is taken instead.
+        look: of the opening at its test data.
+        after: changes the finished folder, unsigned.
+    """
+
+    spec: Callable[[dict[str, Any]], None] = lambda spec: None
+    resolved: Callable[[dict[str, Any]], None] = lambda resolved: None
+    champion: float | None = None
+    directions: tuple[float, ...] = (-1.0, 1.0)
+    seeds: list[str] | None = None
+    block_hash: str = "0x" + "bb" * 32
+    opening: Callable[[dict[str, Any]], None] = lambda opening: None
+    selection: Callable[[dict[str, Any]], None] = lambda selection: None
+    evaluated: Callable[[Path], None] = lambda folder: None
+    evaluation: Callable[[dict[str, Any]], None] = lambda statement: None
+    release: Callable[[dict[str, Any]], None] = lambda statement: None
+    closing: Callable[[Closing], Closing] = lambda closing: closing
+    promotion: Callable[[dict[str, Any]], None] = lambda statement: None
+    promote: bool | None = None
+    approval: str | None = None
+    notes: Callable[[Made], dict[str, tuple[dict[str, Any], str]]] = lambda made: {}
+    earlier: Callable[[Made], list[Entry]] = lambda made: []
+    account: Callable[[list[Entry]], list[Entry]] = lambda entries: entries
+    signers: dict[str, str] = field(default_factory=dict)
+    look: int = 1
+    after: Callable[[Path], None] = lambda folder: None
+
+
+@dataclass
+class Made:
+    """What a knob may look at: the parts made so far."""
+
+    intent: str = ""
+    root: str = ""
+    release: str = ""
+    run: int = 1
+    receipt: Callable[..., Receipt] = field(default=lambda: None)  # type: ignore[assignment]
+
+
+def signer(role: str) -> CryptoSigner:
+    """The role's key, the same in every test run."""
+    private = Ed25519PrivateKey.from_private_bytes(sha256_bytes(f"test key {role}".encode()).encode()[:32])
+    public = private.public_key()
+    return CryptoSigner(private, SSlibKey.from_crypto(public, key_id(public)))
+
+
+def receipt(run: int, block: int, index: int = 0, **changes: Any) -> Receipt:
+    """A receipt of the invented ledger."""
+    values: dict[str, Any] = {
+        "chain_id": CHAIN_ID,
+        "genesis": GENESIS,
+        "contract": CONTRACT,
+        "writer": WRITER,
+        "pipeline": pipeline_id("cartpole"),
+        "run": run,
+        "tx": "0x" + sha256_bytes(f"tx {block} {index}".encode()),
+        "block_number": block,
+        "block_hash": block_hash(block),
+        "block_time": TIME0 + 60 * block,
+        "log_index": index,
+    }
+    return Receipt(**(values | changes))
+
+
+def block_hash(number: int) -> str:
+    """Hash of an invented block."""
+    return "0x" + sha256_bytes(f"block {number}".encode())
+
+
+def linear_policy(folder: Path, direction: float) -> Path:
+    """Push towards where the pole falls; a direction of -1 is as bad as can be."""
+    weight = direction * np.array([[0, 0, -1, -0.5], [0, 0, 1, 0.5]], np.float32)
+    description = {
+        "format": "drl.policy/1",
+        "algorithm": "PPO",
+        "observation_space": {"kind": "box", "shape": [4]},
+        "action_space": {"kind": "discrete", "n": 2},
+        "layers": [{"weight": "w", "bias": "b", "activation": "identity"}],
+        "head": "categorical",
+    }
+    write_policy(folder, description, {"w": weight, "b": np.zeros(2, np.float32)})
+    return folder
+
+
+class Builder:
+    """Makes one record; every method adds one part."""
+
+    def __init__(self, folder: Path, lies: Lies) -> None:
+        self.folder, self.lies, self.made = folder, lies, Made()
+        self.work = folder.parent / f".{folder.name}-work"
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        (folder / "sha256").mkdir(parents=True)
+        (folder / "keys").mkdir()
+        value = json.loads(json.dumps(SPEC))
+        lies.spec(value)
+        self.spec = PipelineSpec.model_validate(value)
+        self.statements: dict[str, str] = {}
+        self.block = 9
+
+    def keep(self, path: Path, name: str) -> Artifact:
+        """Put a file below ``sha256/``."""
+        artifact = Artifact.of(path, name=name)
+        shutil.copyfile(path, self.folder / "sha256" / artifact.sha256)
+        return artifact
+
+    def write(self, name: str, value: Any) -> None:
+        """Write canonical JSON."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(canonical_json(value))
+
+    def sign(self, name: str, value: dict[str, Any], role: str) -> str:
+        """Sign and store a statement; returns its envelope's digest."""
+        key = signer(self.lies.signers.get(role, role))
+        stored = sign(value, [key])
+        path = self.folder / f"{name}.dsse.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(stored)
+        public = key.public_key
+        (self.folder / "keys" / f"{public.keyid}.pem").write_bytes(public_pem(public))
+        return sha256_bytes(stored)
+
+    def build(self) -> Path:
+        """Everything, in the order of a run."""
+        self._resolve()
+        self._open()
+        self._train()
+        self._evaluate()
+        self._release()
+        self._later()
+        self._account()
+        shutil.rmtree(self.work)
+        self.lies.after(self.folder)
+        return self.folder
+
+    def _resolve(self) -> None:
+        frozen = json.loads(canonical_json(self.spec.to_json()))
+        champion = None
+        if self.lies.champion is not None:
+            at = linear_policy(self.work / "champion", self.lies.champion)
+            files = [self.keep(at / a.name, a.name) for a in describe_folder(at)]
+            champion = {
+                "model": "cartpole",
+                "version": 1,
+                "model_root": model_root(at),
+                "run_key": "cartpole/earlier",
+                "files": [a.to_json() for a in files],
+            }
+        self.resolved: dict[str, Any] = {
+            "format": "drl.resolved/1",
+            "run": "cartpole/manual-1",
+            "run_date": "2026-11-24",
+            "spec": frozen,
+            "expectations": None,
+            "test_data": test_identity(frozen),
+            "champion": champion,
+            "code": {"commit": "ab" * 20, "tree": "cd" * 20, "dirty": False, "from": "git", "archive": None},
+            "environment": environment_identity(frozen["environment"]["entry_point"]),
+            "packages": {"lock_sha256": None, "differences": {}},
+        }
+        self.lies.resolved(self.resolved)
+        self.write("resolved.json", self.resolved)
+        intent = predicates.intent_statement(self.resolved)
+        self.made.intent = self.statements["intent.dsse.json"] = self.sign("intent", intent, "steps")
+
+    def _open(self) -> None:
+        self.made.receipt = receipt
+        self.earlier = self.lies.earlier(self.made)
+        self.run = self.made.run = 1 + sum(isinstance(e, Opening) for e in self.earlier)
+        rule = self.spec.promotion
+        self.entry = Opening(
+            self.made.intent,
+            self.resolved["test_data"],
+            self.lies.look,
+            receipt(self.run, self.block, block_hash=self.lies.block_hash),
+        )
+        wanted = self.spec.training.seeds
+        seeds = (
+            wanted
+            if isinstance(wanted, list)
+            else derive_seeds(self.made.intent, self.lies.block_hash, wanted)
+        )
+        self.opening = {
+            "entry": self.entry.to_json(),
+            "seeds": self.lies.seeds or [str(seed) for seed in seeds],
+            "seeds_from": "owner-chosen" if isinstance(wanted, list) else SCHEME,
+            "alpha": spent_alpha(rule.alpha, self.lies.look) if rule.fixed_test else rule.alpha,
+        }
+        self.lies.opening(self.opening)
+        self.write("opening.json", self.opening)
+
+    def _provenance(
+        self, step: str, inputs: list[Artifact], outputs: list[Artifact], parameters: Any
+    ) -> None:
+        beside = [a for a in outputs if a.name.endswith((".html", "metrics.jsonl"))]
+        resolved = Artifact.of(self.folder / "resolved.json")
+        value = predicates.provenance_statement(
+            step,
+            intent=self.made.intent,
+            parameters=parameters,
+            inputs=[resolved, *inputs],
+            outputs=[a for a in outputs if a not in beside],
+            byproducts=beside,
+            code=self.resolved["code"],
+            execution=predicates.Execution(
+                "subprocess", f"cartpole/manual-1/{step}/1", AT, AT, {"exit_code": 0}
+            ),
+        )
+        self.statements[f"{step}.dsse.json"] = self.sign(step, value, "steps")
+
+    def _train(self) -> None:
+        out = self.work / "train"
+        for index, direction in enumerate(self.lies.directions):
+            linear_policy(out / f"seed-{index}", direction)
+            lines = [
+                {"iteration": i, "time_steps": 1024 * i, "values": {"return_mean_100": 20.0 * i}}
+                for i in (1, 2)
+            ]
+            (out / f"seed-{index}" / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+        environment = make_environment(self.spec.environment, data=None, mode="evaluate")
+        policies = [out / f"seed-{i}" for i in range(len(self.lies.directions))]
+        self.selection = select_seed(self.spec, policies=policies, environment=environment, out=out)
+        environment.close()
+        self.lies.selection(self.selection)
+        (out / "selection.json").write_bytes(canonical_json(self.selection))
+        self.trained = [self.keep(out / a.name, a.name) for a in describe_folder(out)]
+        self._provenance("train", [], self.trained, {"seeds": self.opening["seeds"]})
+        self.policy = out / f"seed-{self.selection['released']}"
+        self.made.root = model_root(self.policy)
+
+    def _evaluate(self) -> None:
+        out = self.work / "evaluate"
+        out.mkdir()
+        champion = self.resolved["champion"]
+        root = champion["model_root"] if champion else None
+        evaluate(
+            self.spec,
+            policy=self.policy,
+            champion=self.work / "champion" if champion else None,
+            champion_root=root,
+            test_data=None,
+            train_data=None,
+            out=out,
+            alpha=self.opening["alpha"],
+            learning_curves=[self.policy / "metrics.jsonl"],
+            validation=self.selection,
+            progress=Progress(io.StringIO()),
+        )
+        self.lies.evaluated(out)
+        self.evaluated = [self.keep(out / a.name, a.name) for a in describe_folder(out)]
+        released = f"seed-{self.selection['released']}/"
+        inputs = [a for a in self.trained if a.name.startswith(released) or a.name == "selection.json"]
+        inputs += [
+            replace(Artifact.from_json(a), name=f"champion/{a['name']}")
+            for a in (champion or {}).get("files", [])
+        ]
+        parameters = {
+            "released": self.selection["released"],
+            "alpha": self.opening["alpha"],
+            "champion_root": root,
+        }
+        self._provenance("evaluate", inputs, self.evaluated, parameters)
+        self.result = json.loads((out / "evaluation.json").read_bytes())
+        kinds = {b.name: b.kind for b in self.spec.evaluation.baselines}
+        roots = {"policy": self.result["model_root"], "champion": self.result["champion_root"]}
+        value = predicates.evaluation_statement(
+            intent=self.made.intent,
+            model="cartpole",
+            root=self.made.root,
+            test_data=self.resolved["test_data"],
+            participants=[
+                {
+                    "name": name,
+                    "kind": kinds.get(name, "policy"),
+                    "root": roots.get(name),
+                    "mean": actor["mean"]["estimate"],
+                    "files": ["episodes.jsonl", f"actions/{name}.npy"],
+                }
+                for name, actor in sorted(self.result["actors"].items())
+            ],
+            decision=self.result["decision"],
+            evidence=self.evaluated,
+        )
+        self.lies.evaluation(value)
+        self.statements["evaluation.dsse.json"] = self.sign("evaluation", value, "steps")
+
+    def _release(self) -> None:
+        decision = self.result["decision"]
+        approval: Any = None
+        if self.spec.promotion.require_approval and decision["verdict"] == "PROMOTE":
+            approval = self.lies.approval or "unanswered"
+        if self.lies.approval is not None:
+            answer = predicates.approval_statement(
+                intent=self.made.intent,
+                model="cartpole",
+                root=self.made.root,
+                evaluation=self.statements["evaluation.dsse.json"],
+                verdict=decision["verdict"],
+                answer=self.lies.approval,  # type: ignore[arg-type]
+                approver="ada",
+                answered=AT,
+            )
+            self.statements["approval.dsse.json"] = self.sign("approval", answer, "approval")
+        outcome = release_outcome(decision, code=self.resolved["code"], approval=approval)
+        policy = [Artifact.of(self.policy / n) for n in ("policy.json", "policy.onnx", "policy.safetensors")]
+        evidence = [replace(a, name=f"train/{a.name}") for a in self.trained]
+        evidence += [replace(a, name=f"evaluate/{a.name}") for a in self.evaluated]
+        value = predicates.release_statement(
+            intent=self.made.intent,
+            model="cartpole",
+            policy=policy,
+            evidence=evidence,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            statements=self.statements,
+            opening=self.entry,
+        )
+        self.lies.release(value)
+        self.verdict = value["predicate"]["verdict"]
+        self.made.release = self.sign("release", value, "release")
+        self.block += 3
+        self.closing = self.lies.closing(
+            Closing(self.made.release, self.verdict, receipt(self.run, self.block))
+        )
+        self.write("closing.json", self.closing.to_json())
+        self.entries: list[Entry] = [*self.earlier, self.entry, self.closing]
+
+    def note(self, name: str, value: dict[str, Any], role: str) -> None:
+        """Sign a later statement and note it."""
+        self.block += 1
+        entry = Note(self.sign(name, value, role), receipt(self.run, self.block))
+        self.write(f"{name}.note.json", entry.to_json())
+        self.entries.append(entry)
+
+    def _later(self) -> None:
+        promote = self.lies.promote if self.lies.promote is not None else self.verdict == "PROMOTE"
+        if promote:
+            champion = self.resolved["champion"]
+            value = predicates.promotion_statement(
+                release=self.made.release,
+                model="cartpole",
+                root=self.made.root,
+                version="2",
+                alias="champion",
+                outcome="promoted",
+                replaced={"version": str(champion["version"]), "root": champion["model_root"]}
+                if champion
+                else None,
+                decided=AT,
+            )
+            self.lies.promotion(value)
+            self.note("promotion", value, "release")
+        for name, (value, role) in self.lies.notes(self.made).items():
+            self.note(f"notes/{name}", value, role)
+
+    def _account(self) -> None:
+        shown = self.lies.account(list(self.entries))
+        number = self.block + 1
+        head = {"number": number, "hash": block_hash(number), "time": TIME0 + 60 * number}
+        self.write(
+            "account.json",
+            {"format": "drl.account/1", "head": head, "entries": [e.to_json() for e in shown]},
+        )
+
+
+def build_record(folder: Path, **lies: Any) -> Path:
+    """A record in ``folder``, told with the given lies."""
+    return Builder(folder, Lies(**lies)).build()
+
+
+def built(folder: Path, **lies: Any) -> Builder:
+    """The builder after it built, for its ledger ``entries``."""
+    builder = Builder(folder, Lies(**lies))
+    builder.build()
+    return builder
+
+
+class InventedLedger:
+    """A stand-in for a chain: answers with given entries."""
+
+    def __init__(self, entries: list[Entry], *, code_hash: str = CODE_HASH, final: int = 10**9) -> None:
+        self._entries, self._code_hash, self._final = entries, code_hash, final
+
+    def __call__(self, address: Any) -> InventedLedger:
+        return self
+
+    def identity(self) -> tuple[int, str]:
+        return CHAIN_ID, GENESIS
+
+    def code_hash(self) -> str:
+        return self._code_hash
+
+    def block_hash(self, number: int) -> str | None:
+        return block_hash(number)
+
+    def head(self) -> tuple[int, int]:
+        return 100, TIME0 + 6000
+
+    def entries(self) -> list[Entry]:
+        return self._entries
+
+    def final(self, block_number: int) -> bool:
+        return block_number <= self._final
+
+
+def trust_text(**changes: str) -> str:
+    """A trust policy of ten lines for records of this factory; ``changes`` replace whole sections."""
+    sections = {
+        "format": "drl.trust/1",
+        "keys": "".join(
+            f"\n  - {{keyid: {signer(role).public_key.keyid}, roles: [{role}]}}"
+            for role in ("steps", "release", "approval", "reproduction")
+        ),
+        "ledger": f"{{chain_id: {CHAIN_ID}, genesis: {GENESIS}, contract: {CONTRACT}, "
+        f"code_hash: {CODE_HASH}, writers: [{WRITER}], finality: instant}}",
+        "pipelines": "[cartpole]",
+        "minimum": "{level: 3, verdict: PROMOTE}",
+    }
+    return "".join(f"{name}: {value}\n" for name, value in (sections | changes).items())
+
+
+def later_statement(kind: str, subject: str, predicate: dict[str, Any]) -> dict[str, Any]:
+    """A statement of a kind that has no builder yet."""
+    return statement([Subject("cartpole", subject)], predicate_type(kind), predicate)
+
+
+__all__ = [
+    "Builder",
+    "InventedLedger",
+    "Lies",
+    "build_record",
+    "built",
+    "later_statement",
+    "sha256_json",
+    "trust_text",
+]
