@@ -1,0 +1,99 @@
+"""``drl keys`` on a deployment: a rotated key is revoked, and the ledger says since when."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from drl.cli.show import records
+from drl.digest import sha256_bytes
+from drl.local.stack import Stack
+from drl.record.dsse import verify
+from drl.record.keyring import Keyring
+from drl.record.keys import load_signer
+from drl.record.ledger import Note
+from drl.steps.journal import RunJournal
+from drl.stores.chain import ChainSettings, Ledger
+
+PIPELINE = "keys_revocation"
+
+
+@pytest.fixture
+def ledger(stack: Stack) -> Iterator[Ledger]:
+    """The stack's ledger, and its settings in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.environment().items():
+            if name.startswith("DRL_"):
+                patch.setenv(name, value)
+        uri = os.environ["DRL_POSTGRES_URI"]
+        ledger = Ledger(ChainSettings.from_environment(), lambda: psycopg.connect(uri))
+        ledger.deploy()
+        yield ledger
+
+
+def closed_run(ledger: Ledger) -> RunJournal:
+    """A run that was opened and closed, as far as the ledger and the list of runs know."""
+    run = f"{PIPELINE}/{secrets.token_hex(4)}"
+    journal = RunJournal(records(), run)
+    opening = ledger.open(PIPELINE, sha256_bytes(run.encode()))
+    journal.once("opening.json", lambda: {"entry": opening.to_json()})
+    closing = ledger.close(PIPELINE, opening.receipt.run, "ab" * 32, "HOLD")
+    journal.once("closing.json", closing.to_json)
+    index = 2**42 - int(datetime.now(UTC).timestamp() * 1000)
+    records().write_once(f"index/{index:013d}", run.encode())
+    return journal
+
+
+def keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "drl", "keys", *arguments],
+        env=os.environ | {"DRL_KEYS": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_revocation_counts_from_its_block(ledger: Ledger, tmp_path: Path) -> None:
+    journal, folder = closed_run(ledger), tmp_path / "keys"
+    old = load_signer(folder, "steps").public_key.keyid
+    refused = keys(folder, "revoke", old, "--reason", "laptop lost")
+    assert refused.returncode == 1
+    assert "drl keys rotate steps" in refused.stderr
+    rotated = keys(folder, "rotate", "steps")
+    assert rotated.returncode == 0, rotated.stderr
+
+    done = [keys(folder, "revoke", old[:12], "--reason", "laptop lost") for _ in range(2)]
+    assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+    note = [entry for entry in ledger.account(PIPELINE) if isinstance(entry, Note)][-1]
+    envelope = journal.read(f"revocation-{old[:16]}.dsse.json")
+    assert note.statement == sha256_bytes(envelope)
+    assert note.to_json() == journal.read_json(f"revocation-{old[:16]}.note.json")
+    assert (folder / f"revocation-{old[:16]}.dsse.json").read_bytes() == envelope
+
+    said = verify(envelope, [load_signer(folder, "release").public_key]).statement
+    assert said["subject"] == [{"name": "steps key", "digest": {"sha256": old}}]
+    assert (said["predicate"]["what"], said["predicate"]["reason"]) == ("key", "laptop lost")
+    since = datetime.fromtimestamp(note.receipt.block_time, UTC).isoformat(timespec="seconds")
+    assert Keyring(folder).find(old).revoked == since
+    assert old not in [key.keyid for key in load_signer(folder, "steps").accepted]
+
+    listed = json.loads(keys(folder, "list", "--json").stdout)
+    assert [(e["role"], bool(e["revoked"])) for e in listed] == [
+        ("steps", True),
+        ("steps", False),
+        ("release", False),
+    ]
+    shown = keys(folder, "list").stdout
+    assert old in shown
+    assert f"revoked {since}" in shown
+    assert "PRIVATE" not in shown
