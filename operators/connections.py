@@ -8,9 +8,9 @@ never at parse time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -118,25 +118,15 @@ def database() -> Any:
         ) from None  # the message of the cause may quote the address
 
 
-@contextmanager
-def exclusive(name: str) -> Iterator[None]:
+def exclusive(name: str) -> AbstractContextManager[None]:
     """Hold PostgreSQL's advisory lock ``name`` until the block ends, or this process dies.
 
     Raises:
         StoreError: the server cannot be reached, or was lost meanwhile.
     """
-    import psycopg
-    import psycopg2
+    from drl.stores.locks import exclusive
 
-    try:
-        with closing(database()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
-            yield
-    except (psycopg.Error, psycopg2.Error) as error:
-        raise StoreError(
-            f"PostgreSQL, which holds the lock {name!r}, was lost ({type(error).__name__})",
-            remedy="start the server (`drl stack up`), then clear the task",
-        ) from error
+    return exclusive(database, name)
 
 
 def ledger() -> Ledger:
@@ -147,15 +137,34 @@ def ledger() -> Ledger:
     extra = connection.extra_dejson
     settings = ChainSettings(
         rpc_url=_field(connection, "host"),
-        chain_id=int(_extra(connection, "chain_id")),
+        chain_id=int(_number(connection, "chain_id", _extra(connection, "chain_id"))),
         private_key=_field(connection, "password"),
         contract=extra.get("contract"),
+        genesis=extra.get("genesis"),
         finality=extra.get("finality", "instant"),
+        max_fee_gwei=_number(connection, "max_fee_gwei", extra.get("max_fee_gwei", 100)),
     )
     client = Ledger(settings, database)
     if settings.contract is None:
         client.deploy()  # at an address that follows from chain and writer; done once, found ever after
     return client
+
+
+def ledger_patience() -> timedelta:
+    """How long a task waits for a chain that does not take its entry, before it fails."""
+    connection = BaseHook.get_connection(EVM)
+    hours = connection.extra_dejson.get("patience_hours", 4)
+    return timedelta(hours=_number(connection, "patience_hours", hours))
+
+
+def _number(connection: Any, name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"Airflow connection {connection.conn_id}: extra.{name} is {value!r}, not a number",
+            remedy="see docs/operations.md for the fields of each connection",
+        ) from None
 
 
 def _field(connection: Any, name: str) -> str:

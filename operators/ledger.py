@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
+from drl.errors import StoreError
 from drl.record.ledger import DEMO_CHAIN_IDS
 from operators import connections
 from operators.base import Run, RunOperator
 
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
 
-class OpenRunOperator(RunOperator):
+_SOONEST, _LATEST = timedelta(seconds=15), timedelta(minutes=10)
+
+
+class LedgerOperator(RunOperator, ABC):
+    """Writes to the ledger, and waits for a chain that is down, too dear or slow to be final.
+
+    While it waits the task is deferred and holds no worker; the triggerer wakes it, first after 15 s, then
+    after a quarter of what it has waited, at most 10 min. After ``extra.patience_hours`` of ``evm_default``
+    it fails as any task does.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Write, or find written; else try again later, from where this ended."""
+        try:
+            return super().execute(context)
+        except StoreError as error:
+            self._wait(context, error)
+
+    def try_again(self, context: Context, event: Any) -> Any:
+        """The triggerer's call; when it came is of no interest."""
+        return self.execute(context)
+
+    def _wait(self, context: Context, error: StoreError) -> None:
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        begun = context["ti"].start_date  # kept while a task is deferred
+        waited, patience = datetime.now(UTC) - begun, connections.ledger_patience()
+        delay = min(max(waited / 4, _SOONEST), _LATEST)
+        if waited + delay > patience:
+            raise error
+        self.log.warning("next try in %d s, the last one before %s", delay.seconds, begun + patience)
+        self.defer(trigger=TimeDeltaTrigger(delay), method_name="try_again")
+
+
+class OpenRunOperator(LedgerOperator):
     """Write the intent on the ledger; the block that holds it gives the seeds."""
 
     def work(self, run: Run) -> dict[str, Any]:
@@ -47,7 +86,7 @@ class OpenRunOperator(RunOperator):
         }
 
 
-class CloseRunOperator(RunOperator):
+class CloseRunOperator(LedgerOperator):
     """Write the digest of the release statement and the verdict on the ledger."""
 
     def work(self, run: Run) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from airflow.sdk import Asset
 
 from operators import connections
 from operators.base import Run, RunOperator
+from operators.ledger import LedgerOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -33,11 +34,12 @@ class VerdictOperator(RunOperator, BranchMixIn):
         return outcome.verdict.lower()
 
 
-class PromotePolicyOperator(RunOperator):
+class PromotePolicyOperator(LedgerOperator):
     """Sign the promotion, note it on the ledger, then move the alias, under a lock.
 
     The alias moves only if the champion is still the one that was evaluated against; else the promotion is
-    superseded: the verdict stands, the alias does not move.
+    superseded: the verdict stands, the alias does not move. It moves once: a task cleared after that changes
+    nothing, whatever became of the champion since.
 
     Args:
         outlet: asset of the promoted policy.
@@ -49,14 +51,18 @@ class PromotePolicyOperator(RunOperator):
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return the outcome: ``promoted`` or ``superseded``."""
+        from drl.stores.locks import promotion_lock
+
         model = run.spec.registration.model
-        with connections.exclusive(f"drl promote {model}"):
-            done = self._promote(run, model)
+        with connections.exclusive(promotion_lock(model)):
+            done = run.journal.once("promotion.done.json", lambda: self._promote(run, model))
         self.log.info("%s %s: %s", model, done["version"], done["outcome"])
         run.context["outlet_events"][self.outlet].extra = done
         return done
 
     def _promote(self, run: Run, model: str) -> dict[str, Any]:
+        from drl.champions.history import rollbacks
+
         registry = connections.model_registry()
         version = run.journal.read_json("registration.json")["version"]
         expected = run.resolved["champion"]
@@ -75,7 +81,7 @@ class PromotePolicyOperator(RunOperator):
             },
         )
         tx = self._note(run, model, decided)
-        if decided["outcome"] == "promoted" and not mine:
+        if decided["outcome"] == "promoted" and not mine and not rollbacks(run.journal):
             registry.set_champion(model, version, expected=expected["version"] if expected else None)
         return {"outcome": decided["outcome"], "model": model, "version": version, "tx": tx}
 

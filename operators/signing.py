@@ -16,8 +16,13 @@ def signer(role: Role) -> RoleSigner:
     """The signer of a role, by ``DRL_SIGNER_ROLE``; its key ring is in ``DRL_KEYS``, by default
     ``AIRFLOW_HOME/keys``.
     """
-    from airflow.configuration import AIRFLOW_HOME
-
     from drl.record.keys import load_signer
 
-    return load_signer(Path(os.environ.get("DRL_KEYS", f"{AIRFLOW_HOME}/keys")), role)
+    return load_signer(keys_folder(), role)
+
+
+def keys_folder() -> Path:
+    """Folder of the key ring."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(os.environ.get("DRL_KEYS", f"{AIRFLOW_HOME}/keys"))

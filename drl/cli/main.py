@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from drl.cli import champion as champion_commands
 from drl.cli import keys as key_commands
 from drl.cli import record as record_commands
 from drl.cli import stack as stack_commands
@@ -28,6 +29,7 @@ app.add_typer(key_commands.app, name="keys")
 app.add_typer(record_commands.app, name="record")
 app.add_typer(trust_commands.app, name="trust")
 app.add_typer(store_commands.app, name="store")
+app.add_typer(champion_commands.app, name="champion")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -6,36 +6,38 @@ returns the same entry. The private key is used here only, and never printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import TypeVar
 
 from web3 import Web3
 
-from drl.digest import require_sha256
+from drl.digest import sha256_json
 from drl.errors import ConflictError, InputError
-from drl.record.ledger import (
-    DEMO_CHAIN_IDS,
-    VERDICT_CODES,
-    Closing,
-    Entry,
-    Note,
-    Opening,
-    Verdict,
-    pipeline_id,
-)
+from drl.record.ledger import DEMO_CHAIN_IDS, Closing, Entry, Note, Opening, Verdict
 from drl.stores.chain_deployment import Deployment
 from drl.stores.chain_reader import LedgerReader
+from drl.stores.chain_requests import CloseRun, NoteStatement, OpenRun, Request
 from drl.stores.chain_rpc import Rpc
 from drl.stores.chain_sender import Found, Sender, load_account
 from drl.stores.chain_settings import PUBLISHED_ACCOUNTS, ChainSettings
 from drl.stores.contract import run_ledger
+from drl.stores.ledger_view import ChainView
 from drl.stores.outbox import Call, Connection, Outbox
 
-__all__ = ["ChainSettings", "Ledger"]
+__all__ = ["ChainSettings", "CloseRun", "Ledger", "NoteStatement", "OpenRun"]
+
+# Entries in one transaction: 3 million gas, far below what a block or a transaction may use anywhere.
+_FLEET = 100
+
+E = TypeVar("E", Opening, Closing, Note)
 
 
 class Ledger:
     """The run ledger, as one writer uses it.
+
+    The array forms (``open_many`` and so on) write up to a hundred entries in one transaction, for fleets of
+    runs: a hundred openings cost half the gas of single ones. Each transaction is all or nothing.
 
     Args:
         settings: which chain, contract and signer.
@@ -100,24 +102,7 @@ class Ledger:
             ConflictError: the intent was opened for another pipeline or other held-out data.
             StoreError: chain or database out of reach, or not final in time; call again.
         """
-        require_sha256(intent, where="intent")
-        data = bytes(32) if test_data is None else _bytes32(test_data, "test_data")
-        call = self._call(
-            "open", intent, [_bytes32(pipeline_id(pipeline), "pipeline"), _bytes32(intent), data]
-        )
-
-        def locate() -> Found[Opening] | None:
-            entry = self._reader.opening(self.writer, intent)
-            return Found(entry, entry.receipt.block_number) if entry else None
-
-        opening = self._sender().settle(call, locate)
-        if (opening.receipt.pipeline, opening.test_data) != (pipeline_id(pipeline), test_data):
-            raise ConflictError(
-                f"intent {intent[:12]} was opened before as run {opening.receipt.run} of another pipeline or "
-                f"with other held-out data",
-                remedy="make a new intent for a new run",
-            )
-        return opening
+        return self._write([OpenRun(pipeline, intent, test_data)])[0]
 
     def close(self, pipeline: str, run: int, record: str, verdict: Verdict) -> Closing:
         """Close a run, or find it closed with this record and verdict.
@@ -132,25 +117,7 @@ class Ledger:
             ConflictError: there is no such run, or it was closed with something else.
             StoreError: chain or database out of reach, or not final in time; call again.
         """
-        name = pipeline_id(pipeline)
-        call = self._call(
-            "close",
-            f"{name}/{run}",
-            [_bytes32(name), run, _bytes32(record, "record"), VERDICT_CODES[verdict]],
-        )
-
-        def locate() -> Found[Closing] | None:
-            entry = self._reader.closing(self.writer, pipeline, run)
-            return Found(entry, entry.receipt.block_number) if entry else None
-
-        closing = self._sender().settle(call, locate)
-        if (closing.record, closing.verdict) != (record, verdict):
-            raise ConflictError(
-                f"run {run} of {pipeline} was closed before with {closing.verdict} and record "
-                f"{closing.record[:12]}, now {verdict} and {record[:12]}",
-                remedy="a run is closed once; a later revision is a note",
-            )
-        return closing
+        return self._write([CloseRun(pipeline, run, record, verdict)])[0]
 
     def note(self, pipeline: str, run: int, statement: str) -> Note:
         """Add a statement to a run, or find it noted.
@@ -164,16 +131,19 @@ class Ledger:
             ConflictError: there is no such run.
             StoreError: chain or database out of reach, or not final in time; call again.
         """
-        name = pipeline_id(pipeline)
-        call = self._call(
-            "note", f"{name}/{run}/{statement}", [_bytes32(name), run, _bytes32(statement, "statement")]
-        )
+        return self._write([NoteStatement(pipeline, run, statement)])[0]
 
-        def locate() -> Found[Note] | None:
-            entry = self._reader.note(self.writer, pipeline, run, statement)
-            return Found(entry, entry.receipt.block_number) if entry else None
+    def open_many(self, requests: Sequence[OpenRun]) -> list[Opening]:
+        """Open many runs, in their order; those that were opened before are found. Errors as :meth:`open`."""
+        return self._write_fleet(requests)
 
-        return self._sender().settle(call, locate)
+    def close_many(self, requests: Sequence[CloseRun]) -> list[Closing]:
+        """Close many runs; those that were closed before are found. Errors as :meth:`close`."""
+        return self._write_fleet(requests)
+
+    def note_many(self, requests: Sequence[NoteStatement]) -> list[Note]:
+        """Add many statements; those that were noted before are found. Errors as :meth:`note`."""
+        return self._write_fleet(requests)
 
     def account(self, pipeline: str) -> list[Entry]:
         """Every entry of this writer's pipeline, in the order of the chain."""
@@ -183,12 +153,67 @@ class Ledger:
         """How many openings of this writer have named this held-out data."""
         return self._reader.looks(self.writer, test_data)
 
+    def final(self, block_number: int) -> bool:
+        """Whether a block counts as final under the settings."""
+        return self._rpc.final(block_number)
+
+    def view(self, pipeline: str) -> ChainView:
+        """The ledger as a verifier asks it, about this writer's pipeline."""
+        return ChainView(
+            self._settings.rpc_url,
+            contract=self.address,
+            writer=self.writer,
+            pipeline=pipeline,
+            finality=self._settings.finality,
+        )
+
     @cached_property
     def _reader(self) -> LedgerReader:
         return LedgerReader(self._rpc, self.address)
 
-    def _call(self, kind: str, key: str, arguments: list[object]) -> Call:
+    def _write_fleet(self, requests: Sequence[Request[E]]) -> list[E]:
+        pieces = (requests[i : i + _FLEET] for i in range(0, len(requests), _FLEET))
+        return [entry for piece in pieces for entry in self._write(piece)]
+
+    def _write(self, requests: Sequence[Request[E]]) -> list[E]:
+        """Write what is missing of these in one transaction, and wait until all of them are final."""
+        missing = self._missing(requests)
+        while True:
+            # What came alone or in another fleet is left out, or the contract would refuse them all.
+            sent = missing or requests
+            try:
+                entries = self._sender().settle(
+                    self._call(sent), partial(self._locate, requests, last=sent[-1])
+                )
+                break
+            except ConflictError:
+                before, missing = missing, self._missing(requests)
+                if missing == before:
+                    raise
+        for request, entry in zip(requests, entries, strict=True):
+            request.check(entry)
+        return entries
+
+    def _locate(self, requests: Sequence[Request[E]], *, last: Request[E]) -> Found[list[E]] | None:
+        if last.find(self._reader, self.writer) is None:
+            return None  # all or none: the rest need not be asked for
+        found = [entry for r in requests if (entry := r.find(self._reader, self.writer)) is not None]
+        if len(found) < len(requests):
+            return None
+        return Found(found, max(entry.receipt.block_number for entry in found))
+
+    def _missing(self, requests: Sequence[Request[E]]) -> Sequence[Request[E]]:
+        if len(requests) == 1:
+            return requests  # the sender looks first anyway
+        return [request for request in requests if request.find(self._reader, self.writer) is None]
+
+    def _call(self, requests: Sequence[Request[E]]) -> Call:
         contract = self._rpc.web3.eth.contract(abi=run_ledger().abi)
+        first = requests[0]
+        kind, key, arguments = first.kind, first.key, list(first.arguments())
+        if len(requests) > 1:
+            kind, key = f"{kind}Many", sha256_json([request.key for request in requests])
+            arguments = [list(column) for column in zip(*(r.arguments() for r in requests), strict=True)]
         return Call(kind, key, self.address, str(contract.encode_abi(kind, args=arguments)))
 
     def _sender(self) -> Sender:
@@ -202,16 +227,19 @@ class Ledger:
                 remedy="nothing was signed; give the address of the chain that the settings name",
             )
         if genesis not in self._senders:
+            outbox = Outbox(
+                self._connect,
+                chain_id=chain_id,
+                genesis=genesis,
+                meant=wanted.genesis is not None,
+                writer=self.writer,
+            )
             self._senders[genesis] = Sender(
                 self._rpc,
-                Outbox(self._connect, genesis=genesis, writer=self.writer),
+                outbox,
                 self._account,
                 chain_id=chain_id,
                 max_fee=int(wanted.max_fee_gwei * 10**9),
                 patience=wanted.patience,
             )
         return self._senders[genesis]
-
-
-def _bytes32(sha256: str, where: str = "digest") -> bytes:
-    return bytes.fromhex(require_sha256(sha256, where=where))

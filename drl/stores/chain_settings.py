@@ -35,7 +35,7 @@ class ChainSettings:
         chain_id: EIP-155 id that the chain must have.
         private_key: the signer's key, 32 bytes in hexadecimal.
         contract: address of the run ledger, or None for the one that :meth:`Ledger.deploy` makes.
-        genesis: hash that block 0 must have, or None to take what is there.
+        genesis: hash that block 0 must have, or None to keep to the first chain of this id ever written to.
         finality: ``instant``, ``depth:N``, ``tag:safe`` or ``tag:finalized``.
         max_fee_gwei: most that is offered for a unit of gas.
         patience: how long to wait for what.

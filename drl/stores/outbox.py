@@ -17,7 +17,7 @@ import psycopg
 import psycopg2
 
 from drl.digest import sha256_bytes
-from drl.errors import StoreError
+from drl.errors import InputError, StoreError
 
 State = Literal["built", "signed", "sent", "mined", "final"]
 
@@ -45,6 +45,12 @@ CREATE TABLE IF NOT EXISTS drl.ledger_outbox (
     sent      timestamptz,
     PRIMARY KEY (genesis, writer, kind, key),
     UNIQUE (genesis, writer, nonce)
+);
+CREATE TABLE IF NOT EXISTS drl.ledger_chain (
+    chain_id  numeric(78) NOT NULL,
+    writer    text NOT NULL,
+    genesis   text NOT NULL,
+    PRIMARY KEY (chain_id, writer)
 )
 """
 _COLUMNS = "kind, key, target, data, state, nonce, max_fee, tip, raw_txs, tx_hashes"
@@ -71,7 +77,7 @@ class Call:
     """A transaction that is wanted, once.
 
     Attributes:
-        kind: ``deploy``, ``open``, ``close`` or ``note``.
+        kind: ``deploy``, ``open``, ``close``, ``note`` or one of the array forms.
         key: what makes it unique among its kind, e.g. the intent's digest.
         target: address called, or None to create a contract.
         data: call data, ``0x`` hexadecimal.
@@ -186,15 +192,30 @@ class Rows:
 class Outbox:
     """The outbox of one signer on one chain.
 
+    The first chain of an id that a signer writes to is remembered. Another one of that id, with another block
+    0, is refused until somebody says that it is meant: entries on the first one would be missing there.
+
     Args:
         connect: gives a new connection to PostgreSQL; it is closed after each use.
-        genesis: hash of the chain's block 0, so that another chain of the same id starts afresh.
+        chain_id: EIP-155 id of the chain.
+        genesis: hash of the chain's block 0.
+        meant: whether the settings name this ``genesis``.
         writer: the signer's address.
     """
 
-    def __init__(self, connect: Callable[[], Connection], *, genesis: str, writer: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        chain_id: int,
+        genesis: str,
+        meant: bool,
+        writer: str,
+    ) -> None:
         self._connect = connect
+        self._chain_id = chain_id
         self._genesis = genesis
+        self._meant = meant
         self._writer = writer
         self._prepared = False
 
@@ -223,6 +244,7 @@ class Outbox:
             if not self._prepared:
                 _lock(cursor, "drl ledger outbox schema")
                 cursor.execute(_SCHEMA)
+                self._keep_to_one_chain(cursor)
                 connection.commit()
                 self._prepared = True
             yield cursor
@@ -231,6 +253,25 @@ class Outbox:
             raise _unreachable(error) from error
         finally:
             connection.close()  # without a commit the transaction is dropped
+
+    def _keep_to_one_chain(self, cursor: Any) -> None:
+        cursor.execute(
+            "INSERT INTO drl.ledger_chain (chain_id, writer, genesis) VALUES (%s, %s, %s) "
+            "ON CONFLICT (chain_id, writer) DO UPDATE SET genesis = EXCLUDED.genesis WHERE %s",
+            (self._chain_id, self._writer, self._genesis, self._meant),
+        )
+        cursor.execute(
+            "SELECT genesis FROM drl.ledger_chain WHERE chain_id = %s AND writer = %s",
+            (self._chain_id, self._writer),
+        )
+        (known,) = cursor.fetchone()
+        if known != self._genesis:
+            raise InputError(
+                f"chain {self._chain_id} began with block {known} when {self._writer} first wrote to it, and "
+                f"the one that answers now with {self._genesis}: it is another chain",
+                remedy="bring back the first one; or, if the new one is meant, name its genesis in "
+                "DRL_EVM_GENESIS or in extra.genesis of the connection evm_default",
+            )
 
 
 def _lock(cursor: Any, name: str) -> None:

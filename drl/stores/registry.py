@@ -117,8 +117,30 @@ class ModelRegistry(RunTracker):
                 raise
         return None if version is None else int(version)
 
-    def set_champion(self, model: str, version: int, *, expected: int | None) -> bool:
-        """Move the champion alias to ``version`` if it still points to ``expected``.
+    def models(self) -> list[str]:
+        """Names of all registered models, sorted."""
+        with self.refusals("registered models"):
+            names, token = [], None
+            while token is None or token:
+                page = self._client.search_registered_models(page_token=token)
+                names += [str(model.name) for model in page]
+                token = page.token or ""
+        return sorted(names)
+
+    def runs(self, model: str) -> dict[int, str]:
+        """For each version of ``model`` that a pipeline registered, the key of its run."""
+        wanted = f"name = '{quotable(model)}'"
+        with self.refusals(f"versions of {model}"):
+            found: dict[int, str] = {}
+            token = None
+            while token is None or token:
+                page = self._client.search_model_versions(wanted, page_token=token)
+                found |= {int(v.version): str(v.tags[RUN_KEY]) for v in page if RUN_KEY in v.tags}
+                token = page.token or ""
+        return found
+
+    def set_champion(self, model: str, version: int | None, *, expected: int | None) -> bool:
+        """Move the champion alias to ``version``, None for nowhere, if it still points to ``expected``.
 
         MLflow has no compare-and-set: the caller holds a lock.
 
@@ -131,7 +153,10 @@ class ModelRegistry(RunTracker):
         if current != expected:
             return False
         with self.refusals(f"moving the alias of {model}"):
-            self._client.set_registered_model_alias(model, CHAMPION, str(version))
+            if version is None:
+                self._client.delete_registered_model_alias(model, CHAMPION)
+            else:
+                self._client.set_registered_model_alias(model, CHAMPION, str(version))
         return True
 
     def champion(self, model: str) -> ChampionInfo | None:

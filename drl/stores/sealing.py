@@ -64,6 +64,19 @@ class SealedArtifact:
         }
 
 
+@dataclass(frozen=True)
+class Lock:
+    """How the newest version of a sealed object is kept.
+
+    Attributes:
+        size: of the object, in bytes.
+        until: end of its COMPLIANCE lock, None when it has none.
+    """
+
+    size: int
+    until: datetime | None
+
+
 def blob_key(sha256: str) -> str:
     """The key of content-addressed bytes, the same in both buckets."""
     return f"sha256/{sha256}"
@@ -125,6 +138,20 @@ class SealedBucket:
             raise
         retention = reply.get("Retention", {})
         return retention.get("RetainUntilDate") if retention.get("Mode") == "COMPLIANCE" else None
+
+    def lock(self, sha256: str) -> Lock | None:
+        """Size and lock of the newest version of an object, None when there is no such object.
+
+        Raises:
+            StoreError: the server refuses or is out of reach.
+        """
+        key = blob_key(sha256)
+        with refusals(self._settings, f"looking at the lock of {sha256[:12]}"):
+            head = self._head(key)
+            if head is None:
+                return None
+            until = self.locked_until(key, head.get("VersionId", "null"))
+        return Lock(head["ContentLength"], until)
 
     def _seal_one(self, artifact: Artifact, until: datetime) -> SealedArtifact:
         key = blob_key(artifact.sha256)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PIPELINES = sorted(path.stem for path in (ROOT / "dags").glob("*.yaml"))
+OTHERS = ["audit"]  # one Python file each, without a pipeline file
 HEAVY = {"torch", "ray", "mlflow", "great_expectations", "web3", "neo4j", "pandas"}
 
 # A fresh process, as the DAG processor starts one; Airflow's own import is not counted.
@@ -59,7 +61,8 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 def test_every_pipeline_is_a_dag_without_errors(parsed: dict[str, object]) -> None:
     assert parsed["errors"] == {}
-    assert sorted(parsed["dags"]) == sorted(p.stem for p in (ROOT / "dags").glob("*.yaml"))
+    assert sorted(parsed["dags"]) == sorted([*PIPELINES, *OTHERS])
+    assert sorted(path.stem for path in (ROOT / "dags").glob("*.py")) == sorted(parsed["dags"])
     assert set(parsed["max_active_runs"].values()) == {1}
 
 
@@ -72,9 +75,14 @@ def test_parsing_is_fast(parsed: dict[str, object]) -> None:
 
 
 def test_the_promotion_rule_is_no_parameter(parsed: dict[str, object]) -> None:
-    for names in parsed["params"].values():
+    for names in (parsed["params"][name] for name in PIPELINES):
         assert {"time_steps", "seeds", "learning_rate"} & set(names)
         assert not {"alpha", "margin", "gate", "block", "guard", "promotion"} & set(names)
+
+
+def test_the_audit_looks_and_then_judges(parsed: dict[str, object]) -> None:
+    assert parsed["dags"]["audit"] == ["audit", "judge"]
+    assert parsed["params"]["audit"] == ["models"]
 
 
 def test_data_pipelines_prepare_and_others_do_not(parsed: dict[str, object]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import signal
 
 import psycopg
 import pytest
 
 from drl.errors import ConflictError, InputError
 from drl.record.ledger import Account, Closing, Note, Opening, entry_from_json, pipeline_id
-from drl.stores.chain import ChainSettings, Ledger
+from drl.stores.chain import ChainSettings, CloseRun, Ledger, NoteStatement, OpenRun
 from drl.stores.chain_settings import PUBLISHED_ACCOUNTS
 
 
@@ -146,6 +147,77 @@ def test_wrong_settings_are_refused_before_signing(ledger, another, anvil, chang
         another(**changes).open("cartpole", digest())
     assert "swordfish" not in str(caught.value)
     assert anvil.rpc("eth_getTransactionCount", ledger.writer, "pending") == before
+
+
+def test_another_chain_of_the_same_id_is_refused_until_it_is_meant(
+    ledger, another, anvil, anvil_program, tmp_path
+):
+    """The node was set up anew: nothing that was written is there, and nobody said so."""
+    first = ledger.open("cartpole", digest()).receipt.genesis
+    folder = tmp_path / "anew"
+    folder.mkdir()
+    anew = type(anvil)(anvil_program, folder, "--timestamp", "1700000000")
+    anew.start()
+    try:
+        anew.rpc("anvil_setBalance", ledger.writer, hex(10**20))
+        second = anew.rpc("eth_getBlockByNumber", "0x0", False)["hash"]
+        with pytest.raises(InputError, match=f"began with block {first} .* now with {second}") as caught:
+            another(rpc_url=anew.url).deploy()
+        assert "extra.genesis" in caught.value.remedy
+        assert int(anew.rpc("eth_getTransactionCount", ledger.writer, "pending"), 16) == 0
+        meant = another(rpc_url=anew.url, genesis=second)
+        meant.deploy()
+        assert meant.open("cartpole", digest()).receipt.genesis == second
+        assert another(rpc_url=anew.url).deploy() == meant.address  # the new one is kept to from now on
+    finally:
+        anew.stop(signal.SIGKILL)
+
+
+def test_a_fleet_is_opened_closed_and_noted_in_one_transaction_each(ledger, another):
+    test_data = digest()
+    runs = [OpenRun("cartpole", digest(), test_data) for _ in range(3)] + [OpenRun("battery", digest())]
+    opened = ledger.open_many(runs)
+    assert [entry.intent for entry in opened] == [run.intent for run in runs]
+    assert [entry.receipt.run for entry in opened] == [1, 2, 3, 1]
+    assert [entry.look for entry in opened] == [1, 2, 3, 0]
+    ends = [CloseRun("cartpole", n, digest(), v) for n, v in ((1, "HOLD"), (2, "PROMOTE"), (3, "REJECT"))]
+    closed = ledger.close_many(ends)
+    assert [(entry.record, entry.verdict) for entry in closed] == [(e.record, e.verdict) for e in ends]
+    later = [NoteStatement("cartpole", 2, digest()), NoteStatement("battery", 1, digest())]
+    noted = ledger.note_many(later)
+    assert [entry.statement for entry in noted] == [note.statement for note in later]
+    for entries in (opened, closed, noted):
+        assert len({entry.receipt.tx for entry in entries}) == 1
+    again = another()
+    assert (again.open_many(runs), again.close_many(ends), again.note_many(later)) == (opened, closed, noted)
+    assert Account.of(ledger.account("cartpole")).opened == 3
+
+
+def test_a_fleet_leaves_out_what_came_before(ledger):
+    runs = [OpenRun("cartpole", digest()) for _ in range(4)]
+    first = ledger.open("cartpole", runs[2].intent)
+    opened = ledger.open_many(runs)
+    assert opened[2] == first
+    assert sorted(entry.receipt.run for entry in opened) == [1, 2, 3, 4]
+    assert len({entry.receipt.tx for entry in opened}) == 2
+    assert ledger.open_many([]) == []
+
+
+def test_a_fleet_larger_than_a_transaction(ledger):
+    runs = [OpenRun("cartpole", digest()) for _ in range(101)]
+    opened = ledger.open_many(runs)
+    assert [entry.receipt.run for entry in opened] == list(range(1, 102))
+    assert len({entry.receipt.tx for entry in opened}) == 2
+
+
+def test_a_fleet_with_one_wrong_entry_changes_nothing(ledger):
+    ledger.open("cartpole", digest())
+    ends = [CloseRun("cartpole", 1, digest(), "HOLD"), CloseRun("cartpole", 9, digest(), "HOLD")]
+    with pytest.raises(ConflictError, match="UnknownRun"):
+        ledger.close_many(ends)
+    assert Account.of(ledger.account("cartpole")).unclosed == (1,)
+    with pytest.raises(ConflictError, match="opened before"):
+        ledger.open_many([OpenRun("battery", ledger.account("cartpole")[0].intent), OpenRun("x", digest())])
 
 
 def test_a_published_key_is_refused_on_a_real_chain(connect):

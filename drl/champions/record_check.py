@@ -1,0 +1,75 @@
+"""A champion's record verified as an outsider would, with this deployment's own keys and ledger as trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from drl.champions.audit import Kind, Remark
+from drl.champions.stored_record import Sealed, StoredRecord
+from drl.record.keyring import KeyEntry
+from drl.record.ledger import Entry
+from drl.steps.journal import RunJournal
+from drl.stores.contract import run_ledger
+from drl.verification.ledger_view import LedgerView
+from drl.verification.trust import FORMAT, TrustPolicy
+from drl.verification.verify import Means, verify_record
+
+# Level 2 takes seconds; a replay of every champion every day would prove the same again each time.
+_LEVEL = 2
+_ROLES = {"steps": ["steps"], "release": ["release", "revocation"], "approval": ["approval"]}
+
+
+class Views(Protocol):
+    """What is asked of :class:`drl.stores.chain.Ledger`."""
+
+    def view(self, pipeline: str) -> LedgerView:
+        """The ledger as a verifier asks it."""
+
+
+class RecordCheck:
+    """Calls the verifier.
+
+    Args:
+        ledger: of the deployment.
+        store: has the files under lock.
+        keys: the deployment's key ring.
+    """
+
+    def __init__(self, ledger: Views, store: Sealed, keys: Sequence[KeyEntry]) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._keys = keys
+
+    def __call__(self, journal: RunJournal, entries: Sequence[Entry]) -> list[Remark]:
+        """What the verifier says of a run's record: one remark when it holds, else one for each problem."""
+        view = self._ledger.view(journal.run.partition("/")[0])
+        number, time = view.head()
+        head = {"number": number, "hash": view.block_hash(number), "time": time}
+        files = StoredRecord.of(journal, entries, head, self._store)
+        means = Means(trust=self._trust(entries), open_ledger=lambda _: view, level=_LEVEL)
+        result = verify_record(files, means)
+        if result.exit_code == 0:
+            return [Remark("holds", "record", result.sentence)]
+        kind: Kind = "false" if result.exit_code == 1 else "undetermined"
+        return [Remark(kind, "record", reason) for reason in result.reasons]
+
+    def _trust(self, entries: Sequence[Entry]) -> TrustPolicy:
+        receipt = entries[0].receipt  # as the chain itself gave it
+        value: dict[str, Any] = {
+            "format": FORMAT,
+            "keys": [
+                {"pem": entry.public, "roles": _ROLES[entry.role]}
+                for entry in self._keys
+                if entry.revoked is None
+            ],
+            "ledger": {
+                "chain_id": receipt.chain_id,
+                "genesis": receipt.genesis,
+                "contract": receipt.contract,
+                "code_hash": run_ledger().runtime_code_hash,
+                "writers": [receipt.writer],
+            },
+            "minimum": {"level": _LEVEL},
+        }
+        return TrustPolicy.model_validate(value)

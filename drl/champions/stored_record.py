@@ -1,0 +1,108 @@
+"""A run's record as the stores hold it now, for a verifier; nothing is exported."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from drl.artifact import Artifact
+from drl.digest import canonical_json
+from drl.errors import Falsified
+from drl.record.dsse import read_unverified
+from drl.record.export import (
+    ACCOUNT,
+    ENVELOPE,
+    RELEASE,
+    account_json,
+    blob_name,
+    document_names,
+    key_name,
+    travelling_files,
+)
+from drl.record.ledger import Entry
+from drl.steps.journal import KEYS, RunJournal
+
+
+class Sealed(Protocol):
+    """What is asked of :class:`drl.stores.s3.ArtifactStore`."""
+
+    def get(self, artifact: Artifact, into: Path, *, sealed: bool = False) -> Path:
+        """Fetch an artifact, checked against its digest."""
+
+
+class StoredRecord:
+    """Read-only files of a record by name (:class:`drl.record.files.RecordFiles`).
+
+    Args:
+        documents: statements, ledger entries and public keys, by name in the record.
+        files: what the statements name, by name in the record; fetched each time they are opened.
+        store: has the files under lock.
+    """
+
+    def __init__(self, documents: Mapping[str, bytes], files: Mapping[str, Artifact], store: Sealed) -> None:
+        self._documents = documents
+        self._files = files
+        self._store = store
+
+    @classmethod
+    def of(
+        cls, journal: RunJournal, entries: Sequence[Entry], head: Mapping[str, Any], store: Sealed
+    ) -> StoredRecord:
+        """The record of a run.
+
+        Args:
+            journal: of the run.
+            entries: the ledger's account of its pipeline.
+            head: ``number``, ``hash`` and ``time`` of the newest block.
+            store: has the files under lock.
+
+        Raises:
+            InputError: a document of the journal is gone.
+        """
+        names = journal.names()
+        release = read_unverified(journal.read(RELEASE))["predicate"]
+        documents = {new: journal.read(old) for old, new in document_names(names, release).items()}
+        signed = [name for name in names if name.endswith(ENVELOPE)]
+        for key in {key for name in signed for key in journal.keys_of(name.removesuffix(ENVELOPE))}:
+            documents[key_name(key)] = journal.read(f"{KEYS}{key}.pem")
+        documents[ACCOUNT] = canonical_json(account_json(entries, head))
+        files = travelling_files(journal.read_json("resolved.json"), release, with_data=False)
+        return cls(documents, {blob_name(a.sha256): a for a in files}, store)
+
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        return sorted([*self._documents, *self._files])
+
+    def size(self, name: str) -> int:
+        """Size in bytes."""
+        if name in self._documents:
+            return len(self._documents[name])
+        return self._file(name).size
+
+    def read(self, name: str, *, limit: int = 16 << 20) -> bytes:
+        """A whole file of at most ``limit`` bytes."""
+        if self.size(name) > limit:
+            raise Falsified(f"{name}: {self.size(name)} bytes, more than {limit}", remedy="look at the run")
+        with self.open(name) as stream:
+            return stream.read()
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """A file as a stream."""
+        if name in self._documents:
+            yield io.BytesIO(self._documents[name])
+            return
+        artifact = self._file(name)
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Artifact(artifact.sha256, artifact.sha256, artifact.size)
+            with self._store.get(plain, Path(folder), sealed=True).open("rb") as stream:
+                yield stream
+
+    def _file(self, name: str) -> Artifact:
+        if name not in self._files:
+            raise Falsified(f"{name}: not in the record", remedy="compare the journal with the release")
+        return self._files[name]
