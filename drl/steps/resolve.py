@@ -6,7 +6,6 @@ that editing a file during a run changes nothing.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterable
 from datetime import date
@@ -16,7 +15,8 @@ from typing import Any
 
 from drl.data.sources import SourceStore, resolve_latest
 from drl.data.splits import resolve_spans
-from drl.digest import sha256_bytes, sha256_file, sha256_json
+from drl.digest import sha256_bytes
+from drl.envs.identity import environment_identity, test_identity
 from drl.errors import InputError
 from drl.spec import DataSpec, PipelineSpec, parse_pipeline
 from drl.steps.source_code import REPOSITORY
@@ -67,17 +67,6 @@ def resolve(
     }
 
 
-def test_identity(spec: dict[str, Any]) -> str:
-    """What is spent by looking at it: the digest of source and test window, or of the test episodes."""
-    if spec["data"] is None:
-        keys = ("episodes", "seed")
-        return sha256_json(
-            {"environment": spec["environment"], **{key: spec["evaluation"][key] for key in keys}}
-        )
-    source = spec["data"]["source"]
-    return sha256_json({"source": source["sha256"], "test": spec["data"]["splits"]["test"]})
-
-
 def with_parameters(spec: PipelineSpec, parameters: dict[str, Any]) -> PipelineSpec:
     """The spec with the run's own training parameters; nothing else can be changed by a run.
 
@@ -97,37 +86,6 @@ def with_parameters(spec: PipelineSpec, parameters: dict[str, Any]) -> PipelineS
                 remedy=f"use seeds, time_steps or one of {sorted(set(training['settings']) - {'algorithm'})}",
             )
     return parse_pipeline(value, path=Path(f"{spec.pipeline} with run parameters"))
-
-
-def environment_identity(entry_point: str) -> dict[str, Any]:
-    """Which code the environment is: digest of the Python files of its package, and its distribution."""
-    module = entry_point.partition(":")[0] if ":" in entry_point else _registered_module(entry_point)
-    package = ".".join(module.split(".")[:-1]) or module
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise InputError(
-            f"environment {entry_point!r}: no module {package!r}", remedy="install the package that holds it"
-        )
-    folder = Path(found.origin).parent
-    digest = sha256_json(
-        {p.relative_to(folder).as_posix(): sha256_file(p) for p in sorted(folder.rglob("*.py"))}
-    )
-    top = package.split(".")[0]
-    names = metadata.packages_distributions().get(top, [])
-    version = metadata.version(names[0]) if names else None
-    return {"entry_point": entry_point, "package": package, "sha256": digest, "version": version}
-
-
-def _registered_module(gymnasium_id: str) -> str:
-    import gymnasium
-
-    if gymnasium_id not in gymnasium.registry:
-        raise InputError(
-            f"environment.entry_point {gymnasium_id!r}: not registered with Gymnasium",
-            remedy="write a registered id such as CartPole-v1, or module:Class",
-        )
-    entry_point = gymnasium.spec(gymnasium_id).entry_point
-    return str(entry_point).partition(":")[0]
 
 
 def packages_against_lock() -> dict[str, Any]:
