@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from drl.digest import canonical_json
-from drl.errors import StepError
-from drl.spec import PipelineSpec, Profile, load_pipeline
+from drl.spec import PipelineSpec, load_pipeline
 from drl.steps.exchange import FolderExchange
+from drl.steps.folder_run import message, run_in_folder
 from drl.steps.inputs import renamed, step_inputs
-from drl.steps.request import StepName, StepRequest, StepResult
+from drl.steps.request import StepRequest, StepResult
 from drl.steps.resolve import resolve, with_parameters
 from drl.steps.source_code import code_identity
 from drl.training.profile import profile_environment
@@ -63,7 +60,9 @@ def run_locally(file: Path, parameters: dict[str, Any], keep: Path | None) -> Pa
             inputs=tuple(step_inputs(step, results, champion=[])),
             parameters=_step_parameters(spec, step, results),
         )
-        results[step] = _run_step(exchange, folder, request, spec.training.profile)
+        _console.print(f"[bold]{step}[/bold]")
+        environment = os.environ | profile_environment(spec.training.profile)
+        results[step] = run_in_folder(folder, request, environment=environment, show=_show)
     _unpack(exchange, results, folder)
     _print(spec, results["evaluate"].summary, folder)
     return folder
@@ -83,37 +82,10 @@ def _step_parameters(spec: PipelineSpec, step: str, results: dict[str, StepResul
     return {}
 
 
-def _run_step(exchange: FolderExchange, folder: Path, request: StepRequest, profile: Profile) -> StepResult:
-    exchange.write_once(request.key, canonical_json(request.to_json()))
-    _console.print(f"[bold]{request.step}[/bold]")
-    command = [sys.executable, "-m", "drl.steps.supervise", sys.executable, "-m", "drl", "step"]
-    with subprocess.Popen(
-        [*command, f"file://{folder}#{request.key}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | profile_environment(profile),
-    ) as process:
-        for line in process.stdout or ():
-            _show(line.rstrip("\n"))
-    if process.returncode != 0:
-        raise StepError(
-            f"step {request.step} ended with status {process.returncode}", remedy="see the lines above"
-        )
-    return StepResult.from_json(json.loads(exchange.read(request.result_key)))
-
-
 def _show(line: str) -> None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        event = {"event": "log", "message": line}
-    if not isinstance(event, dict):
-        return
-    if event.get("event") == "log":
-        _console.print(f"  {event['message']}", markup=False)
-    elif event.get("event") == "phase":
-        _console.print(f"  {event['name']}: {event['seconds']:.1f} s", markup=False)
+    said = message(line)
+    if said is not None:
+        _console.print(f"  {said}", markup=False)
 
 
 def _unpack(exchange: FolderExchange, results: dict[str, StepResult], folder: Path) -> None:
@@ -134,6 +106,3 @@ def _print(spec: PipelineSpec, summary: dict[str, Any], folder: Path) -> None:
     _console.print("nothing is signed and nothing is registered: this is your own look, not a record")
     _console.print(f"results: {folder / 'outputs'}", soft_wrap=True)
     _console.print(f"report:  {folder / 'outputs' / 'evaluate' / 'report.html'}", soft_wrap=True)
-
-
-__all__ = ["StepName", "run_locally"]

@@ -84,6 +84,44 @@ def init(
     typer.echo(f"next: drl validate {folder / name}.yaml, then drl run {name}")
 
 
+@app.command(epilog="Example: `drl reproduce cartpole-v1.record.zip`, then again with --i-trust-this-code")
+def reproduce(
+    target: Annotated[str, typer.Argument(metavar="RECORD|MODEL", help="A zip, a folder, or a live model.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Of a live model; its champion by default.")
+    ] = None,
+    trusted: Annotated[bool, typer.Option("--i-trust-this-code", help="Let the record's code run.")] = False,
+    until: Annotated[int | None, typer.Option(min=1, help="Only up to this iteration's checkpoint.")] = None,
+    trust: Annotated[Path | None, typer.Option(help="Trust policy: who must have signed.")] = None,
+    source: Annotated[Path | None, typer.Option(help="File of the data source, if you have it.")] = None,
+    environment: Annotated[
+        Path | None, typer.Option(help="Make a virtual environment of the record's lock here.")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder to work in.")] = None,
+    sign: Annotated[str | None, typer.Option(help="URI of the key that signs the result.")] = None,
+    note: Annotated[bool, typer.Option("--note", help="Note the result on the live ledger.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a released policy again from its record: identical, equivalent or different."""
+    from drl.cli.reproduce import Request, run
+
+    request = Request(
+        target=target,
+        version=version,
+        trusted=trusted,
+        until=until,
+        trust=trust,
+        source=source,
+        environment=environment,
+        keep=keep,
+        sign=sign,
+        note=note,
+        as_json=as_json,
+    )
+    if not run(request):
+        raise typer.Exit(1)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a pipeline file."""
@@ -144,6 +182,39 @@ def airflow(context: typer.Context) -> None:
     from drl.cli.airflow import run_airflow
 
     run_airflow(context.args)
+
+
+@app.command(epilog="Example: `drl verify battery_arbitrage-v3.record.zip --trust trust.yaml --rpc URL`")
+def verify(
+    record: Annotated[str, typer.Argument(help="A record: a zip, a folder or s3://BUCKET/PREFIX.")],
+    trust: Annotated[Path | None, typer.Option(help="Your trust policy (YAML).")] = None,
+    rpc: Annotated[str | None, typer.Option(help="JSON-RPC address of a node that you trust.")] = None,
+    offline: Annotated[bool, typer.Option(help="Do without the ledger, and say so.")] = False,
+    level: Annotated[int | None, typer.Option(min=1, max=4, help="Level of proof to reach.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="The data source, to redo the data step.")
+    ] = None,
+    fetch: Annotated[bool, typer.Option(help="Download the data source by its digest.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a record from outside: what is recomputed, only claimed, not checked, or false.
+
+    Exit codes: 0 good; 1 something is false, or the policy's minimum is missed; 2 could not tell.
+    """
+    from drl.cli.verify import verify as verify_and_print
+
+    raise typer.Exit(
+        verify_and_print(
+            record,
+            trust=trust,
+            rpc=rpc,
+            offline=offline,
+            level=level,
+            source=source,
+            fetch=fetch,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command(hidden=True)

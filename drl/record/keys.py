@@ -33,7 +33,17 @@ from drl.record.key_files import (
 )
 from drl.record.keyring import ROLES, KeyEntry, Keyring, Role, now
 
-__all__ = ["Role", "RoleSigner", "key_id", "load_public", "load_signer", "public_pem", "rotate", "signer_uri"]
+__all__ = [
+    "Role",
+    "RoleSigner",
+    "key_id",
+    "load_public",
+    "load_signer",
+    "open_signer",
+    "public_pem",
+    "rotate",
+    "signer_uri",
+]
 
 FILE = "file"
 # What securesystemslib needs for each scheme beside itself.
@@ -113,6 +123,23 @@ def load_signer(folder: Path, role: Role) -> RoleSigner:
             )
         accepted = ring.trusted(role) or [signer.public_key]
     return RoleSigner(role, signer, accepted)
+
+
+def open_signer(uri: str, purpose: str) -> Signer:
+    """A signer by its URI, outside the key ring; a key file is made when there is none.
+
+    Args:
+        uri: as for a role; for another scheme than ``file``, ``DRL_SIGNER_PURPOSE_PUBLIC`` names the public
+            key.
+        purpose: what it signs, for that variable and for errors.
+
+    Raises:
+        InputError: the URI names no usable key.
+    """
+    path = _file(uri)
+    if path is not None and not path.exists():
+        make_key_file(path)
+    return _open(uri, purpose)
 
 
 def rotate(folder: Path, role: Role) -> KeyEntry:

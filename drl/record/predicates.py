@@ -364,6 +364,55 @@ def revocation_statement(
     return statement([Subject(name, sha256)], predicate_type("revocation"), predicate)
 
 
+def reproduction_statement(
+    *,
+    release: str,
+    model: str,
+    root: str,
+    outcome: Literal["identical", "equivalent", "different"],
+    reproduced: str,
+    test: Mapping[str, Any] | None,
+    first_difference: Mapping[str, int] | None,
+    environment: Mapping[str, Any],
+    started: str,
+    finished: str,
+) -> Json:
+    """Somebody trained a policy again from its record.
+
+    Args:
+        release: digest of the release statement's envelope.
+        model: name of the registered model.
+        root: model root of the released policy: the subject.
+        outcome: ``identical``: the same model root; ``equivalent``: returns shown to be the same within a
+            margin; ``different``: neither.
+        reproduced: model root of the policy trained again.
+        test: the equivalence test with its margin, None where none was made.
+        first_difference: ``seed`` and ``iteration`` of the first checkpoint that differs, or None.
+        environment: where: packages, processor, operating system, and what differed from the record.
+        started: when.
+        finished: when.
+
+    Raises:
+        InputError: outcome and roots contradict each other.
+    """
+    if (outcome == "identical") != (root == reproduced):
+        raise InputError(
+            f"reproduction {outcome!r} of {root[:12]} as {reproduced[:12]}",
+            remedy="call it identical exactly when the roots are equal",
+        )
+    predicate = {
+        "release": require_sha256(release, where="release"),
+        "outcome": outcome,
+        "root": require_sha256(reproduced, where="reproduced"),
+        "test": None if test is None else dict(test),
+        "first_difference": None if first_difference is None else dict(first_difference),
+        "environment": dict(environment),
+        "started": started,
+        "finished": finished,
+    }
+    return statement([Subject(model, root)], predicate_type("reproduction"), predicate)
+
+
 def _resource(artifact: Artifact) -> Json:
     """An in-toto resource descriptor; the size is an annotation, as in-toto knows none."""
     return {**Subject.of(artifact).to_json(), "annotations": {"size": artifact.size}}

@@ -1,0 +1,219 @@
+"""Where a reproduction runs: which code, which packages, which interpreter, and how that differs.
+
+Nothing of the caller's credentials is handed on: the record's code is somebody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drl.digest import sha256_bytes, sha256_file, sha256_json
+from drl.envs.identity import environment_package
+from drl.errors import Falsified, StepError
+from drl.record.git_tree import tree_of_tar
+from drl.reproduction.recorded import RecordedTraining
+from drl.steps.resolve import LOCK, locked_versions
+from drl.steps.source_code import code_identity
+from drl.training.profile import profile_environment
+
+LOCK_NAME = "requirements.lock"
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_INSTALL_ALSO = ("PIP_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_VERSIONS = """
+import json
+from importlib.metadata import distributions
+print(json.dumps({d.name: d.version for d in distributions()}))
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the steps run.
+
+    Attributes:
+        python: the interpreter.
+        code: folder with the record's source, unpacked; None for the code installed here.
+        fresh: whether the interpreter's packages were installed for this reproduction.
+    """
+
+    python: str
+    code: Path | None
+    fresh: bool
+
+    def variables(self, training: RecordedTraining) -> dict[str, str]:
+        """The environment variables of a step: paths, language and the instruction-set profile."""
+        found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        if self.code is not None:
+            found["PYTHONPATH"] = os.pathsep.join([str(self.code), str(self.code / "dags")])
+        elif "PYTHONPATH" in os.environ:
+            found["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        return found | profile_environment(training.spec.training.profile) | {"PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not here as it was recorded.
+
+    Attributes:
+        what: e.g. ``package numpy``.
+        recorded: as in the record, None when it does not say.
+        here: as it is here, None when it is absent.
+    """
+
+    what: str
+    recorded: str | None
+    here: str | None
+
+    def __str__(self) -> str:
+        return f"{self.what}: recorded {self.recorded or 'nothing'}, here {self.here or 'nothing'}"
+
+
+def unpack_code(training: RecordedTraining, into: Path) -> Path | None:
+    """The record's source archive unpacked, after it was found to be the git tree that the intent names.
+
+    Returns:
+        ``into``; None when the run has no archive.
+
+    Raises:
+        Falsified: the archive is missing, another tree, or cannot be unpacked safely.
+    """
+    if training.archive is None:
+        return None
+    path = training.record.path(training.archive, "source.tar")
+    with path.open("rb") as stream:
+        tree = tree_of_tar(stream, where="source.tar")
+    if tree != training.resolved["code"]["tree"]:
+        raise Falsified(
+            f"source.tar is the tree {tree}, the intent names {training.resolved['code']['tree']}",
+            remedy="do not run this code",
+        )
+    into.mkdir(parents=True)
+    try:
+        with tarfile.open(path, "r:") as archive:
+            archive.extractall(into, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise Falsified(f"source.tar cannot be unpacked: {error}", remedy="do not run this code") from error
+    return into
+
+
+def make_environment(lock: Path, folder: Path) -> str:
+    """A new virtual environment with the packages of a lock; returns its interpreter.
+
+    Raises:
+        StepError: the packages cannot be installed; the installer's last words are in it.
+    """
+    python = folder / "bin" / "python"
+    commands = (
+        [sys.executable, "-m", "venv", str(folder)],
+        [*map(str, (python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", lock))],
+    )
+    for command in commands:
+        done = subprocess.run(command, env=_install_variables(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise StepError(
+                f"{folder}: no environment from {lock.name}:\n{done.stderr[-2000:]}",
+                remedy="see what the installer says, or reproduce without --environment",
+            )
+    return str(python)
+
+
+def this_python() -> str:
+    """The interpreter that runs here."""
+    return sys.executable
+
+
+def differences(training: RecordedTraining, place: Place) -> list[Difference]:
+    """How code, environment and packages here differ from the record, in that order."""
+    found = [] if place.code else _code_differences(training)
+    found += _environment_difference(training, place)
+    return [*found, *_package_differences(training, place)]
+
+
+def describe(training: RecordedTraining, place: Place, found: list[Difference]) -> dict[str, Any]:
+    """The place for a statement: JSON."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "profile": training.spec.training.profile,
+        "code": "the record's archive" if place.code else "installed",
+        "packages": "installed from the record's lock" if place.fresh else "installed",
+        "differences": [str(difference) for difference in found],
+    }
+
+
+def installed_tree() -> str | None:
+    """The git tree of the code that is installed here; None when it is not a tree that a commit names."""
+    here = code_identity(archive_into=None)
+    return None if here["dirty"] is not False else str(here["tree"])
+
+
+def _code_differences(training: RecordedTraining) -> list[Difference]:
+    recorded, here = training.resolved["code"], code_identity(archive_into=None)
+    if recorded["tree"] is not None and (recorded["tree"], False) == (here["tree"], here["dirty"]):
+        return []
+    return [Difference("code", _code_name(recorded), _code_name(here))]
+
+
+def _code_name(code: Mapping[str, Any]) -> str | None:
+    if code["tree"] is None:
+        return None
+    return f"tree {code['tree'][:12]}" + ("" if code["dirty"] is False else " with uncommitted changes")
+
+
+def _environment_difference(training: RecordedTraining, place: Place) -> list[Difference]:
+    recorded = training.resolved["environment"]
+    inside = place.code / recorded["package"].replace(".", "/") if place.code else None
+    if inside is not None and inside.is_dir():
+        files = {p.relative_to(inside).as_posix(): sha256_file(p) for p in sorted(inside.rglob("*.py"))}
+        here = sha256_json(files)
+    else:
+        here = environment_package(recorded["entry_point"])[1]
+    if here == recorded["sha256"]:
+        return []
+    return [Difference(f"environment package {recorded['package']}", recorded["sha256"][:12], here[:12])]
+
+
+def _package_differences(training: RecordedTraining, place: Place) -> list[Difference]:
+    recorded = training.resolved["packages"]
+    lock = place.code / LOCK_NAME if place.code else LOCK
+    if recorded["lock_sha256"] is None:
+        return [Difference("packages", None, None)]
+    if not lock.is_file() or sha256_bytes(lock.read_bytes()) != recorded["lock_sha256"]:
+        here = sha256_file(lock)[:12] if lock.is_file() else None
+        return [Difference("lock of the packages", recorded["lock_sha256"][:12], here)]
+    wanted = {_plain(name): version for name, version in locked_versions(lock.read_text().splitlines())}
+    wanted |= {_plain(name): pair[1] for name, pair in recorded["differences"].items()}
+    here_now = installed_versions(place.python)
+    return [
+        Difference(f"package {name}", version, here_now.get(name, "absent"))
+        for name, version in sorted(wanted.items())
+        if here_now.get(name, "absent") != version
+    ]
+
+
+def installed_versions(python: str) -> dict[str, str]:
+    """Version of each distribution that an interpreter finds, by normalised name."""
+    done = subprocess.run([python, "-c", _VERSIONS], capture_output=True, text=True, check=True)
+    return {_plain(name): version for name, version in json.loads(done.stdout).items()}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _install_variables() -> dict[str, str]:
+    return {n: v for n, v in os.environ.items() if n in _PASSED_ON or n.startswith(_INSTALL_ALSO)}
