@@ -35,13 +35,12 @@ class ApprovePolicyOperator(RunOperator, ApprovalOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            subject="Approve this promotion?",
-            params={
-                "comment": Param("", type="string", title="Comment", description="Signed with the answer")
-            },
-            **kwargs,
+        # Airflow has put the DAG's own parameters into kwargs by now; the form to answer has one field.
+        comment = Param(
+            "", type="string", title="Comment", description="Signed with the answer", source="task"
         )
+        kwargs |= {"subject": "Approve this promotion?", "params": {"comment": comment}}
+        super().__init__(**kwargs)
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return the answer, if there is one already; else ask, and wait."""

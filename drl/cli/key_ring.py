@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from drl.cli.show import records
 from drl.digest import sha256_bytes
@@ -43,13 +41,9 @@ def show_keys(*, as_json: bool) -> None:
     if not entries:
         typer.echo(f"no key yet in {keys_folder()}; each is made when it first signs")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("role", "key id", "where", "since", "until"):
-        table.add_column(title, overflow="fold")
     for entry in entries:
-        where = entry.where if entry.until is None else "destroyed or put away"
-        table.add_row(entry.role, entry.key_id, where, entry.since, _end(entry))
-    Console(highlight=False, soft_wrap=True).print(table)
+        typer.echo(f"{entry.role:<9} {entry.key_id}")
+        typer.echo(f"          since {entry.since}, {_state(entry)}")
 
 
 def rotate_role(role: str) -> None:
@@ -159,10 +153,10 @@ def _revocation_file(ring: Keyring, entry: KeyEntry) -> Path:
     return ring.folder / f"revocation-{entry.key_id[:16]}{ENVELOPE}"
 
 
-def _end(entry: KeyEntry) -> str:
-    if entry.revoked:
-        return f"revoked {entry.revoked}"
-    return entry.until or "signs now"
+def _state(entry: KeyEntry) -> str:
+    if entry.until is None:
+        return f"signs now, {entry.where}"
+    return f"until {entry.until}" + (f", revoked {entry.revoked}" if entry.revoked else "")
 
 
 def _role(text: str) -> Role:
