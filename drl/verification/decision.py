@@ -196,8 +196,10 @@ def check_outcome(record: Record, findings: Findings) -> None:
     with findings.guard(18):
         release = record.statement("release").predicate
         kept = record.json("evaluate/evaluation.json")
-        approval = _approval(record, findings, kept["decision"]["verdict"])
-        outcome = release_outcome(kept["decision"], code=record.resolved["code"], approval=approval)
+        approval, answer = _approval(record, findings, kept["decision"]["verdict"])
+        outcome = release_outcome(
+            kept["decision"], code=record.resolved["code"], approval=approval, answer=answer
+        )
         if findings.require(
             18,
             (release["verdict"], release["reason"]) == (outcome.verdict, outcome.reason),
@@ -209,10 +211,13 @@ def check_outcome(record: Record, findings: Findings) -> None:
             )
 
 
-def _approval(record: Record, findings: Findings, verdict: str) -> Approval | None:
+def _approval(
+    record: Record, findings: Findings, verdict: str
+) -> tuple[Approval | None, dict[str, Any] | None]:
+    """The answer, as the outcome counts it, and the predicate that gives it."""
     asked = record.spec.promotion.require_approval and verdict == "PROMOTE"
     if not record.has("approval"):
-        return "unanswered" if asked else None
+        return ("unanswered" if asked else None), None
     statement = record.statement("approval")
     said, evaluation = statement.predicate, record.statement("evaluation").sha256
     findings.require(18, asked, "an approval of a run that asks for none")
@@ -221,5 +226,6 @@ def _approval(record: Record, findings: Findings, verdict: str) -> Approval | No
         (said["evaluation"], said["verdict"]) == (evaluation, verdict),
         "the approval is about another evaluation or verdict",
     )
-    findings.claimed(18, f"{said['answer']} by {said['approver']} at {said['answered']}", key=statement.key)
-    return "approved" if said["answer"] == "approved" else "rejected"
+    who = f" by {said['approver']}" if said["approver"] else ""
+    findings.claimed(18, f"{said['answer']}{who} at {said['answered']}", key=statement.key)
+    return said["answer"], said

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from drl.errors import Falsified, Undetermined
 from drl.record.ledger import (
@@ -19,6 +20,7 @@ from drl.record.ledger import (
     Opening,
     Receipt,
     Verdict,
+    further_anchors,
     pipeline_id,
 )
 from drl.record.statement import predicate_type
@@ -93,13 +95,19 @@ def gather(
     """Read the entries that the record holds, and ask the chain for its own."""
     facts = LedgerFacts()
     with findings.guard(6):
-        facts.opening = read_entry(record.document("opening.json")["entry"], Opening)
+        value = record.document("opening.json")["entry"]
+        facts.opening = read_entry(value, Opening)
+        _report_anchors(findings, "opening.json", value)
     with findings.guard(7):
         if "closing.json" in record.names:
-            facts.closing = read_entry(record.document("closing.json"), Closing)
+            value = record.document("closing.json")
+            facts.closing = read_entry(value, Closing)
+            _report_anchors(findings, "closing.json", value)
     for name in sorted(n for n in record.names if n.endswith(NOTE)):
         with findings.guard(10):
-            facts.notes[name.removesuffix(NOTE) + ENVELOPE] = read_entry(record.document(name), Note)
+            value = record.document(name)
+            facts.notes[name.removesuffix(NOTE) + ENVELOPE] = read_entry(value, Note)
+            _report_anchors(findings, name, value)
     with findings.guard(29):
         facts.kept = KeptAccount.from_json(record.document("account.json"))
         facts.entries = list(facts.kept.entries)
@@ -111,6 +119,15 @@ def gather(
             require_order(tuple(entries))
             facts.view, facts.entries = view, entries
     return facts
+
+
+def _report_anchors(findings: Findings, name: str, value: dict[str, Any]) -> None:
+    for anchor in further_anchors(value):
+        findings.not_checked(
+            28,
+            f"{name}: a further anchor of type {anchor['type']}, which this verifier does not know",
+            remedy="check it with the tool of its kind",
+        )
 
 
 def _address(record: Record, receipt: Receipt, trust: TrustPolicy | None) -> LedgerAddress:
