@@ -70,14 +70,15 @@ class AuditChampionsOperator(BaseOperator):
             say[remark.kind]("  %s %s: %s", remark.kind, remark.about, remark.sentence)
 
     def _record(self, found: Sequence[ChampionAudit], started: datetime, run_id: str) -> None:
-        """Into the lineage graph. An audit is not lost when the graph is away: log and asset have it."""
+        """Into the bucket and the lineage graph. When these are away, log and asset still have the audit."""
+        from drl.steps.lineage_documents import record_audit
         from drl.stores.lineage_audit import Audit
 
         findings = tuple(f for audit in found if (f := audit.finding()) is not None)
         audit = Audit(run_id, started.isoformat(), datetime.now(UTC).isoformat(), findings)
         try:
             with connections.lineage_graph() as graph:
-                graph.record_audit(audit)
+                record_audit(connections.record_documents(), graph, audit)
         except DrlError as error:
             self.log.error("the lineage graph does not have this audit: %s", error)
 

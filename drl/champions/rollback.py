@@ -105,7 +105,8 @@ def roll_back(
         exclusive: holds a lock of the deployment by its name.
 
     Returns:
-        What was done: ``version`` rolled back, ``restored`` version or None, ``reason``, ``tx``.
+        What was done: ``run`` and ``version`` rolled back, ``restored`` version or None, ``reason``,
+        ``statement``, ``tx``.
 
     Raises:
         InputError: there is no champion, or ``to`` was never one, or was rolled back itself.
@@ -158,6 +159,7 @@ def _carry_out(
     champions.registry.set_champion(model, version, expected=present.version)
     return {
         "model": model,
+        "run": journal.run,
         "version": present.version,
         "restored": version,
         "reason": predicate["reason"],

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import psycopg
 import psycopg2
 import pytest
 import requests
+from chain_fixtures import start_child
 from eth_account import Account as EthAccount
 
 from drl.errors import StoreError
@@ -23,25 +20,13 @@ from drl.stores.chain import Ledger
 from drl.stores.chain_rpc import Rpc
 from drl.stores.chain_sender import Patience
 
-ROOT = Path(__file__).parents[3]
-
 
 def digest() -> str:
     return secrets.token_hex(32)
 
 
-def start_child(settings, postgres_uri, boundary, *intents) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "DRL_EVM_RPC_URL": settings.rpc_url,
-        "DRL_EVM_CHAIN_ID": str(settings.chain_id),
-        "DRL_EVM_PRIVATE_KEY": settings.private_key,
-        "DRL_POSTGRES_URI": postgres_uri,
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, str(Path(__file__).with_name("child.py")), boundary, *intents]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def opens(intents: list[str]) -> list[list[str]]:
+    return [["open", "cartpole", intent] for intent in intents]
 
 
 def outbox(connect, ledger) -> list[tuple]:
@@ -69,7 +54,7 @@ def outbox(connect, ledger) -> list[tuple]:
 )
 def test_killed_at_a_boundary(ledger, settings, connect, postgres_uri, another, boundary, state_left):
     intent = digest()
-    child = start_child(settings, postgres_uri, boundary, intent)
+    child = start_child(settings, postgres_uri, boundary, *opens([intent]))
     child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL
     [(_, _, state, _, hashes, _)] = outbox(connect, ledger)
@@ -87,7 +72,7 @@ def test_killed_at_a_boundary(ledger, settings, connect, postgres_uri, another, 
 def test_the_next_run_carries_a_dead_one_along(ledger, settings, connect, postgres_uri, another):
     """A nonce that was signed and never sent would hold up every later one."""
     first, second = digest(), digest()
-    start_child(settings, postgres_uri, "signed", first).communicate(timeout=60)
+    start_child(settings, postgres_uri, "signed", *opens([first])).communicate(timeout=60)
     assert ledger.account("cartpole") == []
     opened = another().open("cartpole", second)
     assert opened.receipt.run == 2
@@ -96,7 +81,7 @@ def test_the_next_run_carries_a_dead_one_along(ledger, settings, connect, postgr
 
 def test_two_processes_lose_none_of_24(ledger, settings, connect, postgres_uri):
     intents = [digest() for _ in range(24)]
-    children = [start_child(settings, postgres_uri, "none", *intents[i::2]) for i in range(2)]
+    children = [start_child(settings, postgres_uri, "none", *opens(intents[i::2])) for i in range(2)]
     for child in children:
         _, errors = child.communicate(timeout=120)
         assert child.returncode == 0, errors
@@ -110,7 +95,7 @@ def test_two_processes_lose_none_of_24(ledger, settings, connect, postgres_uri):
 
 def test_two_processes_with_one_intent(ledger, settings, postgres_uri):
     intent = digest()
-    children = [start_child(settings, postgres_uri, "none", intent) for _ in range(2)]
+    children = [start_child(settings, postgres_uri, "none", *opens([intent])) for _ in range(2)]
     assert [child.communicate(timeout=60)[0] for child in children] == ["1\n", "1\n"]
     assert len(ledger.account("cartpole")) == 1
 

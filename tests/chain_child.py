@@ -1,10 +1,12 @@
-"""A process that opens a run and is killed at a boundary: python child.py BOUNDARY INTENT.
+"""A process that writes to the ledger and is killed at a boundary: python chain_child.py BOUNDARY CALL...
 
-Settings come from DRL_EVM_* and DRL_POSTGRES_URI.
+CALL is JSON: the name of a method of the ledger and its arguments. Settings come from DRL_EVM_* and
+DRL_POSTGRES_URI. For each entry the number of its run is printed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -12,7 +14,7 @@ from typing import Any
 
 import psycopg2
 
-from drl.stores.chain import ChainSettings, Ledger
+from drl.stores.chain import ChainSettings, Ledger, OpenRun
 from drl.stores.chain_rpc import Rpc
 from drl.stores.chain_sender import Sender
 
@@ -30,7 +32,7 @@ def send_then_die(send: Any) -> Any:
 
 
 def main() -> None:
-    boundary, intents = sys.argv[1], sys.argv[2:]
+    boundary, calls = sys.argv[1], [json.loads(call) for call in sys.argv[2:]]
     ledger = Ledger(
         ChainSettings.from_environment(), lambda: psycopg2.connect(os.environ["DRL_POSTGRES_URI"])
     )
@@ -47,8 +49,12 @@ def main() -> None:
         Sender._mark = lambda self, call, state, block, mark=Sender._mark: (
             die() if state == "final" else mark(self, call, state, block)
         )
-    for intent in intents:
-        print(ledger.open("cartpole", intent).receipt.run, flush=True)
+    for name, *arguments in calls:
+        if name == "open_many":
+            arguments = [[OpenRun(*request) for request in arguments[0]]]
+        written = getattr(ledger, name)(*arguments)
+        for entry in written if isinstance(written, list) else [written]:
+            print(entry.receipt.run, flush=True)
 
 
 if __name__ == "__main__":
