@@ -143,6 +143,7 @@ def ledger() -> Ledger:
         genesis=extra.get("genesis"),
         finality=extra.get("finality", "instant"),
         max_fee_gwei=_number(connection, "max_fee_gwei", extra.get("max_fee_gwei", 100)),
+        first_block=int(_number(connection, "first_block", extra.get("first_block", 0))),
     )
     client = Ledger(settings, database)
     if settings.contract is None:

@@ -165,11 +165,12 @@ class Ledger:
             writer=self.writer,
             pipeline=pipeline,
             finality=self._settings.finality,
+            first_block=self._settings.first_block,
         )
 
     @cached_property
     def _reader(self) -> LedgerReader:
-        return LedgerReader(self._rpc, self.address)
+        return LedgerReader(self._rpc, self.address, first_block=self._settings.first_block)
 
     def _write_fleet(self, requests: Sequence[Request[E]]) -> list[E]:
         pieces = (requests[i : i + _FLEET] for i in range(0, len(requests), _FLEET))

@@ -38,6 +38,7 @@ class ChainSettings:
         genesis: hash that block 0 must have, or None to keep to the first chain of this id ever written to.
         finality: ``instant``, ``depth:N``, ``tag:safe`` or ``tag:finalized``.
         max_fee_gwei: most that is offered for a unit of gas.
+        first_block: a block at or before the contract's creation, where reading an account starts.
         patience: how long to wait for what.
     """
 
@@ -48,31 +49,32 @@ class ChainSettings:
     genesis: str | None = None
     finality: str = "instant"
     max_fee_gwei: float = 100.0
+    first_block: int = 0
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
     def from_environment(cls) -> ChainSettings:
         """Read ``DRL_EVM_{RPC_URL,CHAIN_ID,PRIVATE_KEY}``.
 
-        Optional: ``DRL_EVM_{CONTRACT,GENESIS,FINALITY,MAX_FEE_GWEI}``.
+        Optional: ``DRL_EVM_{CONTRACT,GENESIS,FINALITY,MAX_FEE_GWEI,FIRST_BLOCK}``.
         """
-        chain_id, cap = (
-            read_variable("DRL_EVM_CHAIN_ID"),
-            read_variable("DRL_EVM_MAX_FEE_GWEI", default="100"),
-        )
-        try:
-            numbers = int(chain_id), float(cap)
-        except ValueError as error:
-            raise InputError(
-                f"DRL_EVM_CHAIN_ID {chain_id!r}, DRL_EVM_MAX_FEE_GWEI {cap!r}: not numbers",
-                remedy="give the chain's EIP-155 id and a number of gwei",
-            ) from error
         return cls(
             rpc_url=read_variable("DRL_EVM_RPC_URL"),
-            chain_id=numbers[0],
+            chain_id=int(_number("DRL_EVM_CHAIN_ID", None)),
             private_key=read_variable("DRL_EVM_PRIVATE_KEY"),
             contract=os.environ.get("DRL_EVM_CONTRACT") or None,
             genesis=os.environ.get("DRL_EVM_GENESIS") or None,
             finality=read_variable("DRL_EVM_FINALITY", default="instant"),
-            max_fee_gwei=numbers[1],
+            max_fee_gwei=_number("DRL_EVM_MAX_FEE_GWEI", "100"),
+            first_block=int(_number("DRL_EVM_FIRST_BLOCK", "0")),
         )
+
+
+def _number(name: str, default: str | None) -> float:
+    value = read_variable(name, default=default)
+    try:
+        return float(value)
+    except ValueError as error:
+        raise InputError(
+            f"{name} {value!r}: not a number", remedy="give a chain id, a number of gwei, or of a block"
+        ) from error

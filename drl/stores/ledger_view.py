@@ -19,10 +19,21 @@ class ChainView:
         writer: whose entries are asked for.
         pipeline: name of the pipeline.
         finality: ``instant``, ``depth:N``, ``tag:safe`` or ``tag:finalized``.
+        first_block: a block at or before the contract's creation, where reading starts.
     """
 
-    def __init__(self, url: str, *, contract: str, writer: str, pipeline: str, finality: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        contract: str,
+        writer: str,
+        pipeline: str,
+        finality: str,
+        first_block: int = 0,
+    ) -> None:
         self._rpc = Rpc(url, finality)
+        self._first_block = first_block
         self._contract, self._writer, self._pipeline = contract, writer, pipeline
 
     def identity(self) -> tuple[int, str]:
@@ -49,7 +60,8 @@ class ChainView:
 
     def entries(self) -> list[Entry]:
         """Every entry of the writer's pipeline, in the order of the chain."""
-        return LedgerReader(self._rpc, self._contract).account(self._writer, self._pipeline)
+        reader = LedgerReader(self._rpc, self._contract, first_block=self._first_block)
+        return reader.account(self._writer, self._pipeline)
 
     def final(self, block_number: int) -> bool:
         """Whether a block counts as final."""
