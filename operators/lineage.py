@@ -9,7 +9,17 @@ from operators.base import Run, RunOperator
 
 
 class RecordLineageOperator(RunOperator):
-    """Merge the run's entities, activities and agents; writing twice changes nothing."""
+    """Merge the run's entities, activities and agents; writing twice changes nothing.
+
+    A run's lineage only grows: it is recorded when the run is closed, and again after its promotion.
+
+    Args:
+        document: where the journal keeps the counts.
+    """
+
+    def __init__(self, *, document: str = "lineage.json", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.document = document
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return how many nodes and edges the run has in the graph."""
@@ -20,5 +30,5 @@ class RecordLineageOperator(RunOperator):
             counts = graph.record_run(lineage)
         self.log.info("lineage: %s", counts)
         done = {"nodes": counts.nodes, "edges": counts.relations}
-        run.journal.once("lineage.json", lambda: done)
+        run.journal.once(self.document, lambda: done)
         return done

@@ -84,10 +84,13 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
             RecordLineageOperator(task_id="record_lineage", **common),
             verdict,
             [
-                PromotePolicyOperator(task_id="promote", outlet=policy, **common),
+                promote := PromotePolicyOperator(task_id="promote", outlet=policy, **common),
                 EmptyOperator(task_id="hold"),
                 EmptyOperator(task_id="reject"),
             ],
+        )
+        promote >> RecordLineageOperator(
+            task_id="record_promotion", document="promotion.lineage.json", **common
         )
     return dag
 

@@ -11,6 +11,7 @@ import typer
 
 from drl.cli import champion as champion_commands
 from drl.cli import keys as key_commands
+from drl.cli import lineage as lineage_commands
 from drl.cli import record as record_commands
 from drl.cli import stack as stack_commands
 from drl.cli import store as store_commands
@@ -30,6 +31,7 @@ app.add_typer(record_commands.app, name="record")
 app.add_typer(trust_commands.app, name="trust")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(champion_commands.app, name="champion")
+app.add_typer(lineage_commands.app, name="lineage")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -144,19 +146,6 @@ def show(
         typer.echo(json.dumps(found, indent=2))
     else:
         render(found)
-
-
-@app.command(epilog="Example: `drl lineage battery_arbitrage --depth 4`")
-def lineage(
-    model: Annotated[str, typer.Argument(help="A registered model, or the SHA-256 of any artifact.")],
-    depth: Annotated[int, typer.Option(min=1, max=20, help="Steps back in time.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """Show what a model was made of, back to the source data."""
-    from drl.cli.lineage import show_lineage
-
-    use_stack()
-    show_lineage(model, depth, as_json=as_json)
 
 
 @app.command(epilog="Example: `drl approve battery/manual__2026-11-23T10-00-00 --key ~/approver.pem`")

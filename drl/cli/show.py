@@ -32,6 +32,7 @@ _TASKS = (
     "record_lineage",
     "verdict",
     "promote",
+    "record_promotion",
 )
 _VERDICT_STYLE = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
 
@@ -64,6 +65,8 @@ def summary(run: str) -> dict[str, Any]:
     if "release.dsse.json" in names:
         release = read_unverified(journal.read("release.dsse.json"))["predicate"]
         found["release"] = {name: release[name] for name in ("verdict", "reason")}
+    if "promotion.lineage.json" in names:
+        found["lineage"] = journal.read_json("promotion.lineage.json")
     if "promotion.note.json" in names:
         found["note"] = journal.read_json("promotion.note.json")
     for step in ("train", "evaluate"):

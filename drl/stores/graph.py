@@ -7,8 +7,10 @@ rebuilt from the signed statements; it proves nothing by itself.
 from __future__ import annotations
 
 import queue
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 from typing import TypeVar, cast
 
@@ -16,19 +18,29 @@ import neo4j
 from neo4j.exceptions import AuthError, ConstraintError, DriverError, Neo4jError
 
 from drl.errors import InputError, StoreError
+from drl.stores import graph_questions as questions
 from drl.stores.graph_queries import (
+    BATCH,
     DOWNSTREAM,
+    KEYS,
     SCHEMA,
     UPSTREAM,
+    Collected,
     LineageCounts,
     Relative,
+    collect,
     count,
     merge,
+    read_among,
+    read_page,
     read_run,
     run_statement,
     walk,
 )
-from drl.stores.lineage import RunLineage
+from drl.stores.graph_questions import Champion, FailingProof, Version
+from drl.stores.lineage import RELATIONS, RunLineage
+from drl.stores.lineage_audit import Audit
+from drl.stores.lineage_merging import merged
 from drl.stores.settings import GraphSettings
 
 _CONNECT_SECONDS = 5.0
@@ -36,7 +48,10 @@ _RETRY_SECONDS = 15.0
 _QUERY_SECONDS = 20.0
 _CONSTRAINT_ATTEMPTS = 10
 
-__all__ = ["LineageCounts", "LineageGraph", "Relative"]
+__all__ = ["Champion", "FailingProof", "LineageCounts", "LineageGraph", "Relative", "Version"]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 Result = TypeVar("Result")
 
@@ -45,7 +60,7 @@ class LineageGraph:
     """Records runs and answers questions about them; make it after a fork and close it (``with``).
 
     Every method raises StoreError when the server refuses or is silent for ``patience`` seconds. Writing is
-    idempotent: nodes and relations are merged on their keys, the first writer's properties stay.
+    idempotent, and its order does not matter: nodes and relations are merged on their keys.
     """
 
     def __init__(self, settings: GraphSettings, *, patience: float = 60.0) -> None:
@@ -82,11 +97,20 @@ class LineageGraph:
         Nodes go first and relations second, each sorted, so that concurrent writers seldom wait for each
         other and a relation never misses an end.
         """
-        if not self._schema_ready:
-            for statement in SCHEMA:
-                self._write(partial(run_statement, statement=statement))
-            self._schema_ready = True
+        self._prepare()
         return self._write(lambda tx: merge(tx, lineage))
+
+    def record_runs(self, lineages: Iterable[RunLineage]) -> LineageCounts:
+        """Add several runs in one transaction, which is faster than one by one."""
+        together = merged(lineages)
+        self._prepare()
+        return self._write(lambda tx: merge(tx, together))
+
+    def record_audit(self, audit: Audit) -> LineageCounts:
+        """Add what an audit found; ``drl.steps.lineage_documents.record_audit`` also keeps it in S3."""
+        return self.record_run(audit.lineage())
+
+    # -------------------------------------------------------------------------------------- questions
 
     def ancestry(self, sha256: str, depth: int = 10) -> list[Relative]:
         """Everything that the entity was made from, nearest first: activities and the entities they used."""
@@ -110,10 +134,83 @@ class LineageGraph:
             )
         return lineage
 
+    def champions_trained_on(self, what: str) -> list[Champion]:
+        """Every champion whose model was made from a dataset, a source, a file or a commit, the oldest first.
+
+        Args:
+            what: SHA-256 of the source, of a split's content or of a file, or a git commit of 7 to 40 digits.
+
+        Raises:
+            InputError: it is neither.
+        """
+        if _DIGEST.fullmatch(what):
+            return self._read(lambda tx: questions.champions_trained_on(tx, [what]))
+        if not _COMMIT.fullmatch(what):
+            raise InputError(
+                f"{what!r} is no digest and no commit",
+                remedy="give 64 hexadecimal digits, or 7 to 40 of a git commit",
+            )
+        ids = self._read(lambda tx: questions.code_ids(tx, what))
+        return self._read(lambda tx: questions.champions_trained_on(tx, ids))
+
+    def champion_on(self, model: str, moment: datetime) -> Champion | None:
+        """The champion at a moment (with a time zone), by the ledger's time; None when there was none."""
+        seconds = int(moment.timestamp())
+        return self._read(lambda tx: questions.champion_on(tx, model, seconds))
+
+    def version(self, model: str, version: str) -> Version:
+        """A registered version and what it was made with: data, code, settings, environment, seeds, packages.
+
+        Raises:
+            InputError: the graph does not know it.
+        """
+        found = self._read(lambda tx: questions.read_version(tx, model, version))
+        if found is None:
+            raise InputError(
+                f"model {model!r} version {version}: not in the lineage graph at {self.settings.uri}",
+                remedy="give a version that a run registered (drl show), or rebuild: drl lineage rebuild",
+            )
+        return found
+
+    def failing(self) -> list[FailingProof]:
+        """Versions whose newest audit found something false, or could not tell."""
+        return self._read(questions.failing)
+
+    # ---------------------------------------------------------------------------------------- content
+
+    def ancestry_lineage(self, sha256: str, depth: int = 10) -> RunLineage:
+        """The entity with everything it was made from, and all relations among these: for export."""
+        relatives = self.ancestry(sha256, depth)
+        entities = [sha256, *(r.identifier for r in relatives if r.label == "Entity")]
+        activities = [r.identifier for r in relatives if r.label == "Activity"]
+        return self._read(lambda tx: read_among(tx, sha256, entities, activities))
+
+    def everything(self) -> RunLineage:
+        """The whole graph, read a page at a time."""
+        found = Collected()
+        for label, key in KEYS.items():
+            after = ""
+            while page := self._read(partial(read_page, label=label, after=after)):
+                found.nodes[label].update({properties[key]: properties for properties in page})
+                after = page[-1][key]
+        for kind, (source, _) in RELATIONS.items():
+            identifiers = sorted(found.nodes[source])
+            for start in range(0, len(identifiers), BATCH):
+                ids = identifiers[start : start + BATCH]
+                condition = f"a.{KEYS[source]} IN $ids"
+                self._read(partial(collect, found=found, kind=kind, condition=condition, ids=ids))
+        return found.lineage("everything")
+
     def counts(self) -> dict[str, int]:
         """Number of nodes by label and of relations by kind in the whole graph."""
-
         return self._read(count)
+
+    def _prepare(self) -> None:
+        """Constraints and indexes exist before the first write: without them writers make duplicates."""
+        if not self._schema_ready:
+            for statement in SCHEMA:
+                self._write(partial(run_statement, statement=statement))
+            self._schema_ready = True
 
     # --------------------------------------------------------------------------------- transactions
 

@@ -6,7 +6,7 @@ before relations, and no unbounded paths.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import neo4j.time
 
 from drl.stores.lineage import RELATIONS, RESERVED, Activity, Agent, Entity, Relation, RunLineage
 
-_BATCH = 1000
+BATCH = 1000
 
 KEYS = {"Entity": "sha256", "Activity": "key", "Agent": "key_id"}
 SCHEMA = [
@@ -23,13 +23,27 @@ SCHEMA = [
         f"CREATE CONSTRAINT {label.lower()}_{key} IF NOT EXISTS FOR (n:{label}) REQUIRE n.{key} IS UNIQUE"
         for label, key in KEYS.items()
     ),
-    "CREATE INDEX activity_run IF NOT EXISTS FOR (n:Activity) ON (n.run)",
+    *(
+        f"CREATE INDEX {label.lower()}_{name} IF NOT EXISTS FOR (n:{label}) ON (n.{name})"
+        for label, name in (
+            ("Activity", "run"),
+            ("Activity", "kind"),
+            ("Entity", "kind"),
+            ("Entity", "model"),
+        )
+    ),
 ]
 _MERGE_NODE = {
     label: f"UNWIND $rows AS row MERGE (n:{label} {{{key}: row.{key}}}) ON CREATE SET n += row.properties"
     for label, key in KEYS.items()
 }
 _MERGE_NODE["Activity"] += ", n.started = datetime(row.started), n.ended = datetime(row.ended)"
+# What people call the same bytes may differ; the smallest name stays, whoever writes first.
+_SETTLE_NAMES = (
+    "UNWIND $rows AS row MATCH (n:Entity {sha256: row.sha256}) "
+    "WHERE row.properties.kind < n.kind OR (row.properties.kind = n.kind AND row.properties.name < n.name) "
+    "SET n.kind = row.properties.kind, n.name = row.properties.name"
+)
 _MERGE_RELATION = {
     kind: (
         f"UNWIND $rows AS row MATCH (a:{source} {{{KEYS[source]}: row.source}}) "
@@ -98,11 +112,14 @@ def merge(tx: neo4j.ManagedTransaction, lineage: RunLineage) -> LineageCounts:
     nodes = relations = 0
     for label, rows in (
         ("Entity", [_entity_row(e) for e in lineage.entities]),
-        ("Activity", [_activity_row(a, lineage.run) for a in lineage.activities]),
+        ("Activity", [_activity_row(a) for a in lineage.activities]),
         ("Agent", [_agent_row(a) for a in lineage.agents]),
     ):
         for batch in _batches(rows):
-            nodes += tx.run(_MERGE_NODE[label], rows=batch).consume().counters.nodes_created
+            created = tx.run(_MERGE_NODE[label], rows=batch).consume().counters.nodes_created
+            nodes += created
+            if label == "Entity" and created < len(batch):
+                tx.run(_SETTLE_NAMES, rows=batch).consume()
     for kind, statement in _MERGE_RELATION.items():
         for batch in _batches([dict(vars(r)) for r in lineage.relations if r.kind == kind]):
             relations += tx.run(statement, rows=batch).consume().counters.relationships_created
@@ -111,7 +128,7 @@ def merge(tx: neo4j.ManagedTransaction, lineage: RunLineage) -> LineageCounts:
 
 
 def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    return (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+    return (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
 
 
 def _entity_row(entity: Entity) -> dict[str, Any]:
@@ -119,8 +136,8 @@ def _entity_row(entity: Entity) -> dict[str, Any]:
     return {"sha256": entity.sha256, "properties": properties}
 
 
-def _activity_row(activity: Activity, run: str) -> dict[str, Any]:
-    properties = {**activity.attributes, "kind": activity.kind, "run": run}
+def _activity_row(activity: Activity) -> dict[str, Any]:
+    properties = {**activity.attributes, "kind": activity.kind, "run": activity.run}
     return {
         "key": activity.key,
         "properties": properties,
@@ -158,40 +175,86 @@ def walk(
 
 def read_run(tx: neo4j.ManagedTransaction, run: str) -> RunLineage:
     """The run's activities and what they touch; without activities when the graph does not know the run."""
-    nodes: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in KEYS}
-    relations: list[Relation] = []
-
-    def collect(kind: str, condition: str, **parameters: Any) -> None:
-        ends = RELATIONS[kind]
-        query = (
-            f"MATCH (a:{ends[0]})-[r:{kind}]->(b:{ends[1]}) WHERE {condition} "
-            "RETURN properties(a) AS a, properties(b) AS b, r.role AS role"
-        )
-        for row in tx.run(query, **parameters):
-            keys = []
-            for label, properties in zip(ends, (row["a"], row["b"]), strict=True):
-                keys.append(properties[KEYS[label]])
-                nodes[label][keys[-1]] = properties
-            relations.append(Relation(kind, keys[0], keys[1], row["role"]))
-
+    found = Collected()
     for row in tx.run("MATCH (a:Activity {run: $run}) RETURN properties(a) AS a", run=run):
-        nodes["Activity"][row["a"]["key"]] = row["a"]
-    collect("USED", "a.run = $run", run=run)
-    collect("WAS_ASSOCIATED_WITH", "a.run = $run", run=run)
-    collect("WAS_GENERATED_BY", "b.run = $run", run=run)
-    entities = sorted(nodes["Entity"])
-    collect("WAS_DERIVED_FROM", "a.sha256 IN $ids AND b.sha256 IN $ids", ids=entities)
-    collect("WAS_ATTRIBUTED_TO", "a.sha256 IN $ids", ids=entities)
-    return RunLineage(
-        run=run,
-        entities=tuple(Entity(p["sha256"], p["kind"], p["name"], _rest(p)) for p in nodes["Entity"].values()),
-        activities=tuple(
-            Activity(p["key"], p["kind"], _iso(p.get("started")), _iso(p.get("ended")), _rest(p))
-            for p in nodes["Activity"].values()
-        ),
-        agents=tuple(Agent(p["key_id"], p["kind"], _rest(p)) for p in nodes["Agent"].values()),
-        relations=tuple(relations),
+        found.nodes["Activity"][row["a"]["key"]] = row["a"]
+    collect(tx, found, "USED", "a.run = $run", run=run)
+    collect(tx, found, "WAS_ASSOCIATED_WITH", "a.run = $run", run=run)
+    collect(tx, found, "WAS_GENERATED_BY", "b.run = $run", run=run)
+    ids = sorted(found.nodes["Entity"])
+    collect(tx, found, "WAS_DERIVED_FROM", "a.sha256 IN $ids AND b.sha256 IN $ids", ids=ids)
+    collect(tx, found, "WAS_ATTRIBUTED_TO", "a.sha256 IN $ids", ids=ids)
+    return found.lineage(run)
+
+
+def read_among(
+    tx: neo4j.ManagedTransaction, name: str, entities: Sequence[str], activities: Sequence[str]
+) -> RunLineage:
+    """The given nodes, every relation between two of them, and the agents that are responsible for them."""
+    found = Collected()
+    for label, identifiers in (("Entity", entities), ("Activity", activities)):
+        rows = tx.run(
+            f"UNWIND $ids AS id MATCH (n:{label} {{{KEYS[label]}: id}}) RETURN properties(n) AS n",
+            ids=list(identifiers),
+        )
+        for row in rows:
+            found.nodes[label][row["n"][KEYS[label]]] = row["n"]
+    ends = {"Entity": sorted(found.nodes["Entity"]), "Activity": sorted(found.nodes["Activity"])}
+    for kind, (source, target) in RELATIONS.items():
+        inside = "" if target == "Agent" else f" AND b.{KEYS[target]} IN $targets"
+        condition = f"a.{KEYS[source]} IN $sources{inside}"
+        collect(tx, found, kind, condition, sources=ends[source], targets=ends.get(target, []))
+    return found.lineage(name)
+
+
+def read_page(tx: neo4j.ManagedTransaction, label: str, after: str) -> list[dict[str, Any]]:
+    """Properties of the next nodes of a label after a key, in the order of keys; none at the end."""
+    key = KEYS[label]
+    page = (
+        f"MATCH (n:{label}) WHERE n.{key} > $after RETURN properties(n) AS n ORDER BY n.{key} LIMIT {BATCH}"
     )
+    return [row["n"] for row in tx.run(page, after=after)]
+
+
+class Collected:
+    """Nodes by label and key, and relations, as they are read."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, dict[str, dict[str, Any]]] = {label: {} for label in KEYS}
+        self.relations: list[Relation] = []
+
+    def lineage(self, run: str) -> RunLineage:
+        """Everything collected, under a name."""
+        nodes = {label: list(by_key.values()) for label, by_key in self.nodes.items()}
+        return RunLineage(
+            run=run,
+            entities=tuple(Entity(p["sha256"], p["kind"], p["name"], _rest(p)) for p in nodes["Entity"]),
+            activities=tuple(
+                Activity(
+                    p["key"], p["kind"], _iso(p.get("started")), _iso(p.get("ended")), _rest(p), p["run"]
+                )
+                for p in nodes["Activity"]
+            ),
+            agents=tuple(Agent(p["key_id"], p["kind"], _rest(p)) for p in nodes["Agent"]),
+            relations=tuple(self.relations),
+        )
+
+
+def collect(
+    tx: neo4j.ManagedTransaction, found: Collected, kind: str, condition: str, **parameters: Any
+) -> None:
+    """Add the relations of a kind between ``a`` and ``b`` that meet the condition, with their ends."""
+    source, target = RELATIONS[kind]
+    query = (
+        f"MATCH (a:{source})-[r:{kind}]->(b:{target}) WHERE {condition} "
+        "RETURN properties(a) AS a, properties(b) AS b, r.role AS role"
+    )
+    for row in tx.run(query, **parameters):
+        keys = []
+        for label, properties in zip((source, target), (row["a"], row["b"]), strict=True):
+            keys.append(properties[KEYS[label]])
+            found.nodes[label][keys[-1]] = properties
+        found.relations.append(Relation(kind, keys[0], keys[1], row["role"]))
 
 
 def _rest(properties: Mapping[str, Any]) -> dict[str, Any]:

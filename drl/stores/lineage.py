@@ -2,12 +2,15 @@
 
 An *entity* is bytes with a digest, an *activity* is a run or a step that used and generated entities, an
 *agent* is a signing key or a person who is responsible. ``docs/lineage.md`` describes the model.
+
+The graph must not depend on who wrote first, so everything said about an entity follows from its bytes, but
+for what people call it: of several (kind, name) the smallest stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +32,10 @@ RESERVED = frozenset({"sha256", "key", "key_id", "run", "kind", "name", "started
 
 @dataclass(frozen=True)
 class Entity:
-    """Bytes: a dataset, a split, a policy (by its model root), a report, a statement.
+    """Bytes: a dataset, a policy (by its model root), a report, a statement; or a fact by its canonical JSON.
 
-    ``attributes`` are facts worth asking for in a query; the first run that names the entity sets them.
+    ``attributes`` are facts worth asking for in a query. They follow from the bytes, so that whoever names
+    the entity gives the same ones.
     """
 
     sha256: str
@@ -43,16 +47,27 @@ class Entity:
         require_sha256(self.sha256, where=f"entity {self.name}")
         _check(f"entity {self.name}", self.attributes)
 
+    def merged(self, other: Entity) -> Entity:
+        """The entity when ``other`` names the same bytes; ``a.merged(b) == b.merged(a)``."""
+        first, second = sorted((self, other), key=lambda e: (_java_order(e.kind), _java_order(e.name)))
+        return Entity(self.sha256, first.kind, first.name, {**second.attributes, **first.attributes})
+
 
 @dataclass(frozen=True)
 class Activity:
-    """A run or one of its steps; ``started`` and ``ended`` are ISO 8601 with an offset, kept in UTC."""
+    """A run, one of its steps, or what was done about it later; nobody but its run writes it.
+
+    Attributes:
+        started: and ``ended``, ISO 8601 with an offset, kept in UTC.
+        run: the run it belongs to; that of the :class:`RunLineage` that lists it when None.
+    """
 
     key: str
     kind: str
     started: str | None = None
     ended: str | None = None
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    run: str | None = None
 
     def __post_init__(self) -> None:
         _check(f"activity {self.key}", self.attributes)
@@ -108,7 +123,8 @@ class RunLineage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entities", tuple(sorted(self.entities, key=lambda e: e.sha256)))
-        object.__setattr__(self, "activities", tuple(sorted(self.activities, key=lambda a: a.key)))
+        activities = [replace(a, run=self.run) if a.run is None else a for a in self.activities]
+        object.__setattr__(self, "activities", tuple(sorted(activities, key=lambda a: a.key)))
         object.__setattr__(self, "agents", tuple(sorted(self.agents, key=lambda a: a.key_id)))
         object.__setattr__(self, "relations", tuple(sorted(set(self.relations))))
         known = {
@@ -149,6 +165,11 @@ class RunLineage:
             "agents": [{**vars(a), "attributes": dict(a.attributes)} for a in self.agents],
             "relations": [dict(vars(r)) for r in self.relations],
         }
+
+
+def _java_order(text: str) -> bytes:
+    """Sorts as both servers do: by UTF-16 code units."""
+    return text.encode("utf-16-be", "surrogatepass")
 
 
 def _unique(what: str, identifiers: list[str]) -> set[str]:

@@ -12,7 +12,7 @@ from drl.steps.request import StepResult
 
 TASKS = [
     *("resolve", "open_run", "train", "evaluate", "publish", "register_model", "seal", "close_run"),
-    *("record_lineage", "verdict", "promote"),
+    *("record_lineage", "verdict", "promote", "record_promotion"),
 ]
 
 

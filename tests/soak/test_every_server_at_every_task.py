@@ -25,6 +25,7 @@ TASKS = [
     "close_run",
     "record_lineage",
     "promote",
+    "record_promotion",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The lineage graph against a real Bolt server."""
+"""The lineage graph against real Bolt servers: see ``tests/bolt_servers.py``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bolt_servers import SERVERS, settings_of
 
 from drl.digest import sha256_bytes
 from drl.errors import InputError, StoreError
@@ -20,12 +21,9 @@ from drl.stores.lineage import Activity, Agent, Entity, Relation, RunLineage
 from drl.stores.settings import GraphSettings
 
 
-@pytest.fixture(scope="module")
-def settings(stack: Any) -> GraphSettings:
-    e = stack.environment()
-    return GraphSettings(
-        e["DRL_BOLT_URI"], e["DRL_BOLT_USER"], e["DRL_BOLT_PASSWORD"], e["DRL_BOLT_DATABASE"]
-    )
+@pytest.fixture(scope="module", params=SERVERS)
+def settings(request: pytest.FixtureRequest, stack: Any) -> GraphSettings:
+    return settings_of(request.param, stack)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +83,12 @@ def test_recorded_once_whatever_is_sent_again(graph: LineageGraph) -> None:
     assert graph.run(lineage.run) == lineage
 
 
-def test_first_writer_of_a_node_wins(graph: LineageGraph) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_whoever_names_an_entity_first_the_smallest_name_stays(graph: LineageGraph, turned: bool) -> None:
     lineage = a_run(secrets.token_hex(4))
-    graph.record_run(lineage)
-    renamed = replace(lineage, entities=tuple(replace(e, name="renamed") for e in lineage.entities))
-    graph.record_run(renamed)
+    renamed = replace(lineage, entities=tuple(replace(e, name="zzz") for e in lineage.entities))
+    for one in (renamed, lineage) if turned else (lineage, renamed):
+        graph.record_run(one)
     assert graph.run(lineage.run) == lineage
 
 
