@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from drl.artifact import Artifact
-from drl.champions.history import Change, Policy, champion
+from drl.champions.history import Change, Policy, champion, rollbacks
 from drl.champions.rollback import Champions
 from drl.digest import sha256_bytes
 from drl.errors import DrlError, Undetermined
@@ -23,6 +23,8 @@ from drl.stores.registry import ChampionInfo
 from drl.stores.sealing import Lock
 
 _THREADS = 4
+# What reading a document of the wrong shape raises; that somebody may have changed it is what is asked here.
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
 
 Kind = Literal["holds", "false", "undetermined"]
 
@@ -135,13 +137,14 @@ class Auditor:
             remarks.add("alias", *_alias(info, said))
         if info is not None:
             journal = RunJournal(self.champions.documents, info.run_key)
+            pipeline = journal.run.partition("/")[0]
             with remarks.looking_at("ledger"):
-                entries = self.chain.account(journal.run.partition("/")[0])
+                entries = self.chain.account(pipeline)
                 remarks.add("ledger", *self._ledger(journal, entries, changes))
             with remarks.looking_at("locks"):
                 remarks.add("locks", *self._locks(journal))
             with remarks.looking_at("record"):
-                remarks.all += self.verify(journal, entries)
+                remarks.all += self.verify(journal, self.chain.account(pipeline))
         return ChampionAudit(model, info, tuple(remarks.all))
 
     def _ledger(
@@ -208,6 +211,8 @@ class _Remarks:
             self.add(about, "undetermined", error.message)
         except DrlError as error:
             self.add(about, "false", error.message)
+        except _MALFORMED as error:
+            self.add(about, "false", f"a stored document is malformed ({type(error).__name__}: {error})")
 
 
 def _alias(info: ChampionInfo | None, said: Policy | None) -> tuple[Kind, str]:
@@ -231,6 +236,8 @@ def _bound(entry: Entry) -> tuple[str | None, str]:
 
 
 def _sealed(journal: RunJournal) -> list[Artifact]:
-    """Files that the release names, and every statement."""
+    """Files that the release names, its statements, itself, and what became of the policy since."""
     release = read_unverified(journal.read(RELEASE))["predicate"]
-    return [*named_files(release), *journal.envelopes()]
+    names = {RELEASE, f"promotion{ENVELOPE}", *(statement["name"] for statement in release["statements"])}
+    names |= {f"{name}{ENVELOPE}" for name in rollbacks(journal)}
+    return [*named_files(release), *(a for a in journal.envelopes() if a.name in names)]
