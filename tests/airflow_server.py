@@ -153,6 +153,17 @@ class AirflowServer:
         assert found["state"] == "success", self._explain(dag, run)
         return dict(found)
 
+    def waits_for_a_person(self, dag: str, run: str) -> bool:
+        """Whether the run's approval has been asked for and not been given."""
+        task = self.tasks(dag, run).get("approve")
+        return bool(task and task["state"] == "awaiting_input")
+
+    def answer(self, dag: str, run: str, option: str, comment: str) -> requests.Response:
+        """Answer the run's request for approval."""
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
+        body = {"chosen_options": [option], "params_input": {"comment": comment}}
+        return self.ask("PATCH", path, json=body)
+
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> str:
         """A task's log, line by line as people see it."""
         content = self.get(f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")["content"]
