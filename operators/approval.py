@@ -93,7 +93,8 @@ class ApprovePolicyOperator(RunOperator, ApprovalOperator):
         if datetime.now(UTC) < _deadline(run):
             raise TaskAwaitingInput(method_name="execute_complete", timeout=self._wait(run))
         minutes = run.spec.promotion.approval_timeout_minutes
-        return self._sign(run, "unanswered", "", f"{minutes} minutes went by.")
+        waited = "1 minute" if minutes == 1 else f"{minutes} minutes"
+        return self._sign(run, "unanswered", "", f"no answer within {waited}.")
 
     def _sign(self, run: Run, answer: Approval, approver: str, comment: str) -> dict[str, Any]:
         from drl.steps.approval import write_answer

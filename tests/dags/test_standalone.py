@@ -26,15 +26,20 @@ from airflow_runs import Records, all_gone, eventually
 from airflow_server import AirflowServer
 
 from drl.data.columns import read_columns
+from drl.digest import sha256_bytes
 from drl.local.airflow_home import admin_login, password_file
 from drl.local.stack import Stack
-from drl.steps.journal import run_key
+from drl.record.dsse import read_unverified
+from drl.record.key_files import make_key_file, read_key_file
+from drl.steps.journal import RunJournal, run_key
 from drl.steps.request import AcceptedStep
 
 HEALTHY_WITHIN = 60.0
+APPROVER = "approver.pem"
 WALKFORWARD, MONTHS = "battery_walkforward", ("2024-04-01", "2024-05-01", "2024-06-01")
 EVERY_MINUTE, KILLED = "every_minute", "killed"
-DAGS = {"battery_arbitrage", WALKFORWARD, "cartpole", EVERY_MINUTE, KILLED}
+ASKED, SIGNED, SILENT = APPROVALS = ("asked", "signed", "silent")
+DAGS = {"battery_arbitrage", WALKFORWARD, "cartpole", "audit", EVERY_MINUTE, KILLED, *APPROVALS}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,11 @@ def server() -> Iterator[AirflowServer]:
             server.drl("stack", "up")
             new_pipeline(server, bundle / "dags", EVERY_MINUTE, schedule="* * * * *")
             new_pipeline(server, bundle / "dags", KILLED)
+            make_key_file(Path(folder) / APPROVER)
+            held = read_key_file(Path(folder) / APPROVER).public_key.keyid
+            asking_pipeline(server, bundle / "dags", ASKED, approvers=["admin"])
+            asking_pipeline(server, bundle / "dags", SIGNED, approver_keys=[held])
+            asking_pipeline(server, bundle / "dags", SILENT, approval_timeout_minutes=1)
             server.start()
             server.log_in()
             yield server
@@ -66,6 +76,16 @@ def new_pipeline(server: AirflowServer, folder: Path, name: str, schedule: str |
     value["orchestration"] = {"schedule": schedule}
     file.write_text(yaml.safe_dump(value, sort_keys=False))
     assert "good" in server.drl("validate", str(file))
+
+
+def asking_pipeline(server: AirflowServer, folder: Path, name: str, **promotion: Any) -> None:
+    """A small pipeline whose policy is good enough and needs a person's consent."""
+    new_pipeline(server, folder, name)
+    file = folder / f"{name}.yaml"
+    value = yaml.safe_load(file.read_text())
+    value["training"] |= {"time_steps": 6144, "seeds": [11]}
+    value["promotion"] |= {"require_approval": True, **promotion}
+    file.write_text(yaml.safe_dump(value, sort_keys=False))
 
 
 @dataclass(frozen=True)
@@ -111,9 +131,9 @@ def checkpoints(run: str) -> str:
     return f"runs/{run_key(KILLED, run)}/train/checkpoints/"
 
 
-def until(condition: Callable[[], Any], otherwise: str) -> None:
+def until(condition: Callable[[], Any], otherwise: str, timeout: float = 150) -> None:
     """Wait until ``condition`` holds."""
-    assert eventually(lambda: bool(condition()), timeout=150), otherwise
+    assert eventually(lambda: bool(condition()), timeout=timeout), otherwise
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +298,7 @@ def backfilled(month: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def walk(server: AirflowServer, runs: Runs) -> list[dict[str, Any]]:
+def walk(server: AirflowServer, runs: Runs, asking: dict[str, str]) -> list[dict[str, Any]]:
     """The three months' runs, ended."""
     return [server.wait(WALKFORWARD, backfilled(month), timeout=600) for month in MONTHS]
 
@@ -329,6 +349,84 @@ def before(day: date, months: int) -> date:
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+# --------------------------------------------------------------------------------------------- by approval
+
+
+@pytest.fixture(scope="module")
+def asking(server: AirflowServer) -> dict[str, str]:
+    """A run of each pipeline that asks for approval."""
+    for dag in APPROVALS:
+        server.pause(dag, False)
+    return {dag: server.trigger(dag) for dag in APPROVALS}
+
+
+def ended(server: AirflowServer, records: Records, dag: str, run: str) -> tuple[RunJournal, dict[str, Any]]:
+    """The journal of a run after its end, and what its release says."""
+    server.wait(dag, run)
+    journal = records.journal(run_key(dag, run))
+    predicate: dict[str, Any] = read_unverified(journal.read("release.dsse.json"))["predicate"]
+    listed = {s["name"]: s["digest"]["sha256"] for s in predicate["statements"]}
+    assert listed["approval.dsse.json"] == sha256_bytes(journal.read("approval.dsse.json"))
+    return journal, predicate
+
+
+def test_a_person_approves_what_they_are_shown(
+    server: AirflowServer, asking: dict[str, str], records: Records
+) -> None:
+    run = asking[ASKED]
+    until(lambda: server.waits_for_a_person(ASKED, run), "nobody was asked", timeout=400)
+    shown = server.get(f"dags/{ASKED}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails")
+    journal = records.journal(run_key(ASKED, run))
+    root = journal.read_json("evaluate.json")["result"]["summary"]["model_root"]
+    evaluation = sha256_bytes(journal.read("evaluation.dsse.json"))
+    for text in ("**PROMOTE.**", root, evaluation, "strongest baseline", f"/drl/report/{ASKED}/"):
+        assert text in shown["body"]
+    assert [user["id"] for user in shown["assigned_users"]] == ["admin"]
+    assert not journal.has("registration.json")
+    assert server.answer(ASKED, run, "Approve", "looks sound").ok
+    journal, release = ended(server, records, ASKED, run)
+    said = read_unverified(journal.read("approval.dsse.json"))
+    assert said["subject"] == [{"name": ASKED, "digest": {"sha256": root}}]
+    facts = {name: said["predicate"][name] for name in ("answer", "approver", "comment", "evaluation")}
+    assert facts == {
+        "answer": "approved",
+        "approver": "admin",
+        "comment": "looks sound",
+        "evaluation": evaluation,
+    }
+    assert release["verdict"] == "PROMOTE"
+    assert journal.read_json("promotion.json")["outcome"] == "promoted"
+
+
+def test_an_approver_refuses_with_a_key_of_their_own(
+    server: AirflowServer, asking: dict[str, str], records: Records
+) -> None:
+    run = asking[SIGNED]
+    until(lambda: server.waits_for_a_person(SIGNED, run), "nobody was asked", timeout=400)
+    key = str(server.home.parent / APPROVER)
+    said = server.drl("approve", run_key(SIGNED, run), "--key", key, "--reject", "--comment", "too early")
+    journal, release = ended(server, records, SIGNED, run)
+    held = read_key_file(Path(key)).public_key.keyid
+    assert journal.key_of("approval") == held
+    assert held in said
+    assert (release["verdict"], release["reason"]) == (
+        "HOLD",
+        f"The approver rejected the promotion: key {held[:16]}: too early.",
+    )
+    assert journal.read_json("closing.json")["verdict"] == "HOLD"
+    assert server.tasks(SIGNED, run)["promote"]["state"] == "skipped"
+    assert server.tasks(SIGNED, run)["hold"]["state"] == "success"
+
+
+def test_silence_ends_in_hold(server: AirflowServer, asking: dict[str, str], records: Records) -> None:
+    journal, release = ended(server, records, SILENT, asking[SILENT])
+    assert (release["verdict"], release["reason"]) == (
+        "HOLD",
+        "Nobody answered the request for approval, so nothing is promoted: no answer within 1 minute.",
+    )
+    assert not journal.has("promotion.json")
 
 
 # ------------------------------------------------------------------------------------------------- Ctrl-C
