@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import psutil
 import yaml
+from clean_code import clean_code
 
 from drl.local.airflow_home import airflow_environment, migrate_if_needed
 from drl.local.processes import find
@@ -62,6 +63,7 @@ class DagTest:
         self._cpu_before = _cpu_of_children()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "airflow", "dags", "test", *arguments],
+            cwd=clean_code(),  # Python looks for modules there first
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

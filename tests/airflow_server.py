@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 import requests
+from clean_code import clean_code
 
 from drl.local.airflow_home import AirflowSecrets, admin_login
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 ENDED = ("success", "failed")
 
 
@@ -37,7 +37,7 @@ class AirflowServer:
         """Run ``drl`` to its end; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "drl", *arguments],
-            cwd=REPOSITORY,
+            cwd=clean_code(),
             env=self._environment,
             capture_output=True,
             text=True,
@@ -52,7 +52,7 @@ class AirflowServer:
         with self.screen.open("wb") as screen:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "drl", "airflow", "standalone"],
-                cwd=REPOSITORY,
+                cwd=clean_code(),
                 env=self._environment,
                 stdout=screen,
                 stderr=screen,

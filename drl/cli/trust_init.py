@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import yaml
 from web3 import Web3
 
+from drl.cli.key_ring import keys_folder
 from drl.cli.show import records
 from drl.errors import Falsified, InputError
-from drl.local.home import Home
 from drl.record.keyring import KeyEntry, Keyring
 from drl.record.ledger import DEMO_CHAIN_IDS, Receipt, entry_from_json
 from drl.steps.journal import RunJournal
@@ -57,7 +55,7 @@ def live_policy() -> str:
 
 
 def _keys() -> list[dict[str, Any]]:
-    folder = Path(os.environ.get("DRL_KEYS") or Home.at().path / "airflow" / "keys")
+    folder = keys_folder()
     entries = [entry for entry in Keyring(folder).entries() if entry.revoked is None]
     if not entries:
         raise InputError(f"{folder}: no key has signed yet", remedy="run a pipeline, or set DRL_KEYS")

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,14 +19,27 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
-from airflow_runs import SEEDS, TIME_STEPS, AirflowBundle, DagTest, Records, public_keys, write_pipeline
+from airflow_runs import (
+    REPOSITORY,
+    SEEDS,
+    TIME_STEPS,
+    AirflowBundle,
+    DagTest,
+    Records,
+    public_keys,
+    write_pipeline,
+)
 from botocore.config import Config
 
 from drl.artifact import Artifact
-from drl.digest import sha256_bytes
+from drl.digest import canonical_json, sha256_bytes
+from drl.errors import Falsified
 from drl.local.airflow_home import AirflowSecrets
 from drl.local.state import State
 from drl.record.dsse import read_unverified, verify
+from drl.record.files import open_record, sha256_of
+from drl.record.git_tree import tree_of_tar
+from drl.record.keys import load_public
 from drl.record.ledger import Account, Closing, Entry, Note, Opening, entry_from_json
 from drl.record.seeds import derive_seeds
 from drl.steps.journal import RunJournal, run_key
@@ -33,8 +47,10 @@ from drl.steps.lineage import run_lineage
 from drl.steps.request import AcceptedStep
 from drl.stores.chain import ChainSettings, Ledger
 from drl.stores.graph import LineageGraph
+from drl.stores.record_prefix import PrefixFiles
 from drl.stores.registry import ModelRegistry
 from drl.stores.settings import GraphSettings, RegistrySettings
+from drl.verification.trust import load_trust
 
 DERIVED, CHOSEN = "e2e_derived", "e2e_chosen"
 STEPS = ("train", "evaluate")
@@ -65,7 +81,12 @@ class Finished:
     def artifacts(self) -> list[Artifact]:
         """Every output of every step, and the resolved run."""
         outputs = [artifact for name in STEPS for artifact in self.step(name).result.outputs]
-        return [*outputs, Artifact.from_json(self.journal.read_json("resolved.ref.json"))]
+        return [*outputs, Artifact.from_json(self.journal.read_json("resolved.ref.json")), self.source]
+
+    @property
+    def source(self) -> Artifact:
+        """The archive of the source code that ran."""
+        return Artifact.from_json(self.journal.read_json("resolved.json")["code"]["archive"])
 
     @property
     def root(self) -> str:
@@ -181,7 +202,7 @@ def test_the_release_is_about_the_policy_that_was_trained(derived: Finished) -> 
     assert statement["subject"] == [{"name": DERIVED, "digest": {"sha256": derived.root}}]
     evidence = {r["name"]: r["digest"]["sha256"] for r in statement["predicate"]["evidence"]["resources"]}
     outputs = {f"{s}/{a.name}": a.sha256 for s in STEPS for a in derived.step(s).result.outputs}
-    assert evidence == outputs
+    assert evidence == outputs | {"source.tar": derived.source.sha256}
 
 
 # ------------------------------------------------------------------------------------------- the ledger
@@ -287,24 +308,129 @@ def test_the_graph_holds_the_lineage_and_reaches_the_resolved_run(derived: Finis
         counts = graph.record_run(lineage)
         assert (counts.nodes_created, counts.relations_created) == (0, 0)
         stored = graph.run(derived.key)
-        assert {a.key for a in stored.activities} == {f"{derived.key}/{step}" for step in STEPS}
+        steps = {f"{derived.key}/{step}" for step in STEPS}
+        assert {a.key for a in stored.activities} == {derived.key, *steps, f"{derived.key}/promotion"}
         assert set(stored.relations) <= set(lineage.relations)
         ancestors = {relative.identifier: relative for relative in graph.ancestry(derived.root)}
     assert ancestors[resolved].kind == "resolved run"
     assert ancestors[f"{derived.key}/train"].distance == 1
-    assert derived.journal.read_json("lineage.json") == {"nodes": counts.nodes, "edges": counts.relations}
+    told = derived.journal.read_json("promotion.lineage.json")
+    assert told == {"nodes": counts.nodes, "edges": counts.relations}
 
 
 def test_the_command_line_tells_the_same(derived: Finished) -> None:
     shown = json.loads(derived.drl("show", derived.key, "--json"))
     journal = derived.journal
-    for name in ("resolved", "opening", "closing", "registration", "lineage", "promotion"):
+    for name in ("resolved", "opening", "closing", "registration", "promotion"):
         assert shown[name] == journal.read_json(f"{name}.json"), name
+    assert shown["lineage"] == journal.read_json("promotion.lineage.json")
     for name in STEPS:
         assert shown[name] == journal.read_json(f"{name}.json")["result"], name
     told = json.loads(derived.drl("lineage", DERIVED, "--json"))
     with LineageGraph(GraphSettings.from_environment()) as graph:
         assert told == [vars(relative) for relative in graph.ancestry(derived.root)]
+
+
+# ------------------------------------------------------------------------------------ handed to somebody
+
+
+@pytest.fixture(scope="module")
+def record(derived: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of the champion."""
+    path = tmp_path_factory.mktemp("record") / "champion.zip"
+    assert f"of run {derived.key}" in derived.drl("record", "export", DERIVED, "--out", str(path))
+    return path
+
+
+def test_a_record_holds_what_its_statements_name_and_nothing_else(derived: Finished, record: Path) -> None:
+    named = {a.sha256: a.size for a in derived.artifacts if a.name != "resolved.json"}
+    keys = {key.keyid for key in public_keys(derived.bundle.keys)}
+    with open_record(record) as files:
+        assert set(files.names()) == {
+            *("resolved.json", "opening.json", "closing.json", "account.json"),
+            *(f"{name}.dsse.json" for name in STATEMENTS | {"release", "promotion"}),
+            "promotion.note.json",
+            *(f"keys/{key_id}.pem" for key_id in keys),
+            *(f"sha256/{digest}" for digest in named),
+        }
+        for digest, size in named.items():
+            assert (sha256_of(files, f"sha256/{digest}"), files.size(f"sha256/{digest}")) == (digest, size)
+        for key_id in keys:
+            assert load_public(files.read(f"keys/{key_id}.pem"), where=key_id).keyid == key_id
+        for name in ("resolved.json", "closing.json", "release.dsse.json", "promotion.note.json"):
+            assert files.read(name) == derived.journal.read(name)
+        told = json.loads(files.read("account.json"))
+    assert [entry_from_json(entry) for entry in told["entries"]] == account(DERIVED)
+    assert told["head"]["number"] >= told["entries"][-1]["receipt"]["block_number"]
+
+
+def test_the_source_archive_is_the_tree_that_the_run_names(derived: Finished, record: Path) -> None:
+    code = derived.journal.read_json("resolved.json")["code"]
+    assert code["dirty"] is False
+    with open_record(record) as files, files.open(f"sha256/{derived.source.sha256}") as stream:
+        assert tree_of_tar(stream, where="source.tar") == code["tree"]
+
+
+def test_one_record_is_one_file_however_it_is_asked_for(
+    derived: Finished, record: Path, tmp_path: Path
+) -> None:
+    for name, arguments in {"run": [derived.key], "version": [DERIVED, "--version", "1"]}.items():
+        path = tmp_path / f"{name}.zip"
+        derived.drl("record", "export", *arguments, "--out", str(path))
+        with open_record(path) as again, open_record(record) as files:
+            assert again.names() == files.names()
+            for file in files.names():
+                if file != "account.json":  # others may have written to the chain meanwhile
+                    assert again.read(file) == files.read(file)
+
+
+def test_a_record_says_what_it_is(derived: Finished, record: Path) -> None:
+    shown = derived.drl("record", "show", str(record))
+    for said in (derived.key, derived.root, "verdict     PROMOTE", "source.tar", "3 ledger entries"):
+        assert said in shown
+
+
+def test_a_record_is_the_same_below_an_s3_prefix(derived: Finished, record: Path) -> None:
+    client, prefix = bucket(derived.records), f"handed-over/{DERIVED}"
+    with open_record(record) as files:
+        for name in files.names():
+            client.put_object(Bucket="staging", Key=f"{prefix}/{name}", Body=files.read(name))
+        there = PrefixFiles(derived.records.settings, f"s3://staging/{prefix}")
+        assert there.names() == files.names()
+        for name in files.names():
+            assert (there.size(name), sha256_of(there, name)) == (files.size(name), sha256_of(files, name))
+    for name, reason in {"a b": "ASCII", "x/.hidden": "ASCII"}.items():
+        client.put_object(Bucket="staging", Key=f"{prefix}-evil/{name}", Body=b"x")
+        with pytest.raises(Falsified, match=reason):
+            PrefixFiles(derived.records.settings, f"s3://staging/{prefix}-evil/")
+        client.delete_object(Bucket="staging", Key=f"{prefix}-evil/{name}")
+
+
+def test_the_deployment_says_whom_to_trust(derived: Finished, tmp_path: Path) -> None:
+    path = tmp_path / "trust.yaml"
+    derived.drl("trust", "init", "--out", str(path))
+    policy = load_trust(path)
+    steps, release = public_keys(derived.bundle.keys)
+    assert {key.id for key in policy.keys_for("steps")} == {steps.keyid}
+    assert {key.id for key in policy.keys_for("release")} == {release.keyid}
+    receipt = account(DERIVED)[0].receipt
+    assert policy.ledger is not None
+    assert policy.ledger.writers == [receipt.writer]
+    assert (policy.ledger.genesis, policy.ledger.contract) == (receipt.genesis, receipt.contract)
+    assert DERIVED in (policy.pipelines or [])
+    assert "Demo chain" in path.read_text()
+
+
+def test_what_cannot_be_exported_is_said(derived: Finished, tmp_path: Path) -> None:
+    for arguments, reason in {
+        ("no_such_model",): "has no champion",
+        (DERIVED, "--version", "99"): f"no run made {DERIVED} version 99",
+        (f"{DERIVED}/never",): "not sealed",
+    }.items():
+        with pytest.raises(subprocess.CalledProcessError) as failure:
+            derived.drl("record", "export", *arguments, "--out", str(tmp_path / "a.zip"))
+        assert reason in failure.value.stderr
+        assert not list(tmp_path.iterdir())
 
 
 # ----------------------------------------------------------------------------------------------- secrets
@@ -436,3 +562,60 @@ def test_the_same_bytes_are_stored_once(first: Finished, again: Finished) -> Non
 def test_the_second_run_costs_what_the_first_did(first: Finished, again: Finished) -> None:
     # Processor time: other programs of the machine do not count.
     assert 0 < again.test.cpu_seconds < 1.2 * first.test.cpu_seconds
+
+
+# --------------------------------------------------------------------------------------------- the audit
+
+
+def audit(first: Finished) -> tuple[DagTest, dict[str, Any]]:
+    """Run the audit of the champion by Airflow; returns it with the asset event that it left."""
+    (first.bundle.dags / "audit.py").write_text((REPOSITORY / "dags" / "audit.py").read_text())
+    test = first.bundle.test("audit", "--conf", json.dumps({"models": [CHOSEN]}))
+    with contextlib.closing(psycopg.connect(first.bundle.address)) as connection:
+        row = connection.execute(
+            "SELECT extra FROM asset_event WHERE source_dag_id = 'audit' ORDER BY timestamp DESC LIMIT 1"
+        ).fetchone()
+    assert row is not None
+    return test, row[0]
+
+
+def failing() -> list[str]:
+    with LineageGraph(GraphSettings.from_environment()) as graph:
+        return [found.model for found in graph.failing()]
+
+
+def test_the_audit_finds_a_good_champion_good(first: Finished, again: Finished) -> None:
+    test, event = audit(first)
+    assert test.succeeded, test.log[-5000:]
+    assert f"{CHOSEN} version 1: holds" in test.log
+    for line in (
+        "holds alias: version 1",
+        "holds ledger: 3 entries of run 1 stand and are final",
+        "holds locks: ",
+        "holds record: Level 2",
+    ):
+        assert line in test.log
+    assert event == {"audited": 1, "false": [], "undetermined": []}
+    assert CHOSEN not in failing()
+
+
+def test_the_audit_fails_when_alias_or_journal_were_tampered_with(first: Finished, again: Finished) -> None:
+    registry = ModelRegistry(RegistrySettings.from_environment())
+    client = bucket(first.records)
+    key = f"journal/{again.key}/evaluation.dsse.json"
+    envelope = json.loads(again.journal.read("evaluation.dsse.json"))
+    payload = base64.b64decode(envelope["payload"]).replace(b'"HOLD"', b'"PROMOTE"')
+    forged = canonical_json(envelope | {"payload": base64.b64encode(payload).decode()})
+    version = client.put_object(Bucket="sealed", Key=key, Body=forged)["VersionId"]
+    registry.set_champion(CHOSEN, 2, expected=1)
+    try:
+        test, event = audit(first)
+    finally:
+        registry.set_champion(CHOSEN, 1, expected=2)
+        client.delete_object(Bucket="sealed", Key=key, VersionId=version)
+    assert not test.succeeded
+    assert "the proof of a champion does not hold" in test.log
+    assert re.search(r"false alias: it points to version 2 .* say version 1", test.log)
+    assert re.search(r"false record: check 1: evaluation\.dsse\.json", test.log)
+    assert event == {"audited": 1, "false": [CHOSEN], "undetermined": []}
+    assert CHOSEN in failing()

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clean_code import clean_code
 
 from drl.local.stack import Stack
-
-ROOT = Path(__file__).parents[2]
 
 
 def drl(stack: Stack, *arguments: str) -> str:
     environment = os.environ | {"DRL_HOME": str(stack.home.path)}
     done = subprocess.run(
         [sys.executable, "-m", "drl", *arguments],
-        cwd=ROOT,
+        cwd=clean_code(),
         env=environment,
         capture_output=True,
         text=True,
