@@ -10,6 +10,7 @@ answers with given entries (the chain itself is asked in ``tests/stack``).
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import shutil
@@ -50,7 +51,7 @@ AT = "2026-11-24T10:00:00+00:00"
 SPEC: dict[str, Any] = {
     "pipeline": "cartpole",
     "description": "Balance a pole.",
-    "environment": {"entry_point": "CartPole-v1"},
+    "environment": {"entry_point": "CartPole-v1", "settings": {"max_episode_steps": 60}},
     "training": {"settings": {"algorithm": "PPO"}, "time_steps": 2048, "seeds": 2},
     "evaluation": {
         "episodes": 10,
@@ -61,7 +62,7 @@ SPEC: dict[str, Any] = {
             {"name": "random", "kind": "random"},
         ],
     },
-    "promotion": {"gate": "random", "resamples": 500},
+    "promotion": {"gate": "random", "resamples": 100},
     "registration": {"model": "cartpole"},
 }
 
@@ -172,6 +173,11 @@ def linear_policy(folder: Path, direction: float) -> Path:
     return folder
 
 
+@functools.cache
+def _environment(entry_point: str) -> dict[str, Any]:
+    return environment_identity(entry_point)
+
+
 class Builder:
     """Makes one record; every method adds one part."""
 
@@ -246,7 +252,7 @@ class Builder:
             "test_data": test_identity(frozen),
             "champion": champion,
             "code": {"commit": "ab" * 20, "tree": "cd" * 20, "dirty": False, "from": "git", "archive": None},
-            "environment": environment_identity(frozen["environment"]["entry_point"]),
+            "environment": dict(_environment(frozen["environment"]["entry_point"])),
             "packages": {"lock_sha256": None, "differences": {}},
         }
         self.lies.resolved(self.resolved)
@@ -378,6 +384,7 @@ class Builder:
     def _release(self) -> None:
         decision = self.result["decision"]
         approval: Any = None
+        answer: dict[str, Any] | None = None
         if self.spec.promotion.require_approval and decision["verdict"] == "PROMOTE":
             approval = self.lies.approval or "unanswered"
         if self.lies.approval is not None:
@@ -392,7 +399,9 @@ class Builder:
                 answered=AT,
             )
             self.statements["approval.dsse.json"] = self.sign("approval", answer, "approval")
-        outcome = release_outcome(decision, code=self.resolved["code"], approval=approval)
+        outcome = release_outcome(
+            decision, code=self.resolved["code"], approval=approval, answer=answer and answer["predicate"]
+        )
         policy = [Artifact.of(self.policy / n) for n in ("policy.json", "policy.onnx", "policy.safetensors")]
         evidence = [replace(a, name=f"train/{a.name}") for a in self.trained]
         evidence += [replace(a, name=f"evaluate/{a.name}") for a in self.evaluated]
@@ -481,11 +490,11 @@ class InventedLedger:
     def code_hash(self) -> str:
         return self._code_hash
 
-    def block_hash(self, number: int) -> str | None:
-        return block_hash(number)
+    def block(self, number: int) -> tuple[str, int] | None:
+        return block_hash(number), TIME0 + 60 * number
 
-    def head(self) -> tuple[int, int]:
-        return 100, TIME0 + 6000
+    def head(self) -> tuple[int, str, int]:
+        return 100, block_hash(100), TIME0 + 6000
 
     def entries(self) -> list[Entry]:
         return self._entries

@@ -164,7 +164,8 @@ def _check_chain(
             remedy="refuse what this contract says",
         )
     if pinned is not None and pinned.checkpoint is not None:
-        found = view.block_hash(pinned.checkpoint.number)
+        block = view.block(pinned.checkpoint.number)
+        found = block[0] if block else "not there yet"
         if found != pinned.checkpoint.hash:
             raise Falsified(
                 f"block {pinned.checkpoint.number} is {found} on the chain that answers, and "
@@ -336,12 +337,13 @@ def _check_note(record: Record, findings: Findings, facts: LedgerFacts, envelope
             release.predicate["verdict"] == "PROMOTE",
             f"promoted, although the release says {release.predicate['verdict']}",
         )
-    if (
-        holds
-        and _on_ledger(findings, facts, 10, note, what, key=envelope.key)
-        and envelope.kind == _REVOCATION
-    ):
+    if holds and _on_ledger(findings, facts, 10, note, what, key=envelope.key) and _takes_back(envelope):
         findings.false(10, f"{what}: {envelope.predicate['reason']}", remedy="do not use this policy")
+
+
+def _takes_back(envelope: Envelope) -> bool:
+    """Whether it revokes the release or the policy; what a key's revocation does is for check 12."""
+    return envelope.kind == _REVOCATION and envelope.predicate["what"] != "key"
 
 
 def _about(record: Record, findings: Findings, envelope: Envelope) -> str:
@@ -378,7 +380,7 @@ def check_account(findings: Findings, facts: LedgerFacts) -> None:
         upto = [e for e in facts.entries or [] if e.receipt.block_number <= kept.number]
         holds = findings.require(
             29,
-            facts.view.block_hash(kept.number) == kept.hash,
+            facts.view.block(kept.number) == (kept.hash, kept.time),
             "account.json names a block that the chain has not",
         )
         missing = [e for e in upto if e not in kept.entries]
@@ -511,7 +513,7 @@ def _standing(record: Record, facts: LedgerFacts) -> Standing:
             outcome = envelope.predicate["outcome"]
             state = "rolled back" if outcome == "rolled-back" else outcome
             sentence = f"{state} at {when}"
-        elif envelope.kind == _REVOCATION:
+        elif _takes_back(envelope):
             return Standing(verdict, "revoked", f"revoked at {when}")
     return Standing(verdict, state, sentence)
 

@@ -38,11 +38,11 @@ class LedgerView(Protocol):
     def code_hash(self) -> str:
         """Keccak-256 of the contract's runtime code, ``0x...``."""
 
-    def block_hash(self, number: int) -> str | None:
-        """Hash of a block, None when the chain has not come so far."""
+    def block(self, number: int) -> tuple[str, int] | None:
+        """Hash and time of a block, None when the chain has not come so far."""
 
-    def head(self) -> tuple[int, int]:
-        """Number and time of the newest block."""
+    def head(self) -> tuple[int, str, int]:
+        """Number, hash and time of the newest block."""
 
     def entries(self) -> list[Entry]:
         """Every entry of the address, in the order of the chain."""

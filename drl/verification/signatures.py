@@ -10,7 +10,7 @@ from securesystemslib.signer import SSlibKey
 
 from drl.errors import Falsified
 from drl.record.dsse import parse_canonical, verify
-from drl.record.key_files import load_public
+from drl.record.key_files import load_public, public_pem
 from drl.record.statement import SLSA_PROVENANCE, predicate_type
 from drl.verification.findings import Findings
 from drl.verification.record import ENVELOPE, Envelope, Record
@@ -64,9 +64,12 @@ def _keys(record: Record, findings: Findings, trust: TrustPolicy | None) -> dict
     keys: dict[str, SSlibKey] = {}
     for name in sorted(n for n in record.names if n.startswith("keys/")):
         with findings.guard(1):
-            key = load_public(record.files.read(name, limit=4096), where=name)
-            if name != f"keys/{key.keyid}.pem":
-                raise Falsified(f"{name}: holds the key {key.keyid}", remedy="ask for the record again")
+            stored = record.files.read(name, limit=4096)
+            key = load_public(stored, where=name)
+            if name != f"keys/{key.keyid}.pem" or stored != public_pem(key):
+                raise Falsified(
+                    f"{name}: holds the key {key.keyid}, or more than a key", remedy="ask for the record again"
+                )
             keys[key.keyid] = key
     for trusted in trust.keys if trust else ():
         if trusted.pem is not None:

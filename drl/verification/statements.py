@@ -74,6 +74,8 @@ def check_intent(record: Record, findings: Findings) -> None:
 def check_run(record: Record, findings: Findings) -> None:
     """Check 4: one run, each statement of its kind, and the release lists them all."""
     with findings.guard(4):
+        for name in ("intent", "release"):
+            findings.require(4, f"{name}{ENVELOPE}" in record.names, f"{name}{ENVELOPE} is missing")
         release, intent = record.statement("release"), record.statement("intent")
         listed = named_digests(release.predicate["statements"], where="release, statements")
         needed = {"intent", "train", "evaluate", "evaluation"}
@@ -223,6 +225,12 @@ def check_seeds(record: Record, findings: Findings) -> None:
             8, given == expected, f"training was asked for the seeds {given}, not {expected}"
         )
         holds &= findings.require(8, opening["seeds"] == expected, "opening.json holds other seeds")
+        origin = "owner-chosen" if owner_chosen else SCHEME
+        holds &= findings.require(
+            8, opening["seeds_from"] == origin, f"opening.json says seeds from {opening['seeds_from']!r}"
+        )
+        members = {"entry", "seeds", "seeds_from", "alpha"}
+        holds &= findings.require(8, set(opening) == members, f"opening.json has members {sorted(opening)}")
         if not holds:
             return
         if owner_chosen:

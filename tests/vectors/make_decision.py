@@ -69,7 +69,11 @@ def vectors() -> dict[str, Any]:
             ).to_json(),
         },
         "quantiles": [
-            {"values": [1.0, 2.0, 4.0, 8.0], "probability": p, "quantile": s.quantile(np.array([8.0, 1, 4, 2]), p)}
+            {
+                "values": [1.0, 2.0, 4.0, 8.0],
+                "probability": p,
+                "quantile": s.quantile(np.array([8.0, 1, 4, 2]), p),
+            }
             for p in (0.0, 0.025, 0.5, 0.975, 1.0)
         ],
         "worst_counts": [
