@@ -48,6 +48,7 @@ def rollback(
     """
     from drl.champions.rollback import roll_back
     from drl.cli.key_ring import keys_folder
+    from drl.cli.lineage_again import record_again
     from drl.record.keys import load_signer
     from drl.stores.locks import exclusive
     from drl.stores.s3 import ArtifactStore
@@ -63,7 +64,7 @@ def rollback(
         sealing=ArtifactStore(S3Settings.from_environment()),
         exclusive=partial(exclusive, _connect),
     )
-    _record_lineage(done["run"])
+    record_again(done["run"])
     if as_json:
         typer.echo(json.dumps(done, indent=2))
         return
@@ -72,23 +73,6 @@ def rollback(
     typer.echo(f"champion     {now}")
     typer.echo(f"statement    {done['statement']}")
     typer.echo(f"noted        {done['tx']}")
-
-
-def _record_lineage(run: str) -> None:
-    """A run's lineage grows with its rollback, which stands whether the graph is there or not."""
-    from drl.cli.show import records
-    from drl.errors import StoreError
-    from drl.steps.journal import RunJournal
-    from drl.steps.lineage import run_lineage
-    from drl.stores.graph import LineageGraph
-    from drl.stores.settings import GraphSettings
-
-    try:
-        with LineageGraph(GraphSettings.from_environment()) as graph:
-            graph.record_run(run_lineage(RunJournal(records(), run)))
-    except StoreError as error:
-        typer.echo(f"rolled back, and the lineage graph does not know it yet: {error}", err=True)
-        typer.echo("when it is there again: drl lineage rebuild", err=True)
 
 
 def _champions() -> Any:

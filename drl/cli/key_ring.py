@@ -7,18 +7,20 @@ import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from drl.cli.lineage_again import record_again
 from drl.cli.show import records
 from drl.digest import sha256_bytes
 from drl.errors import InputError
 from drl.record.dsse import sign, verify
 from drl.record.keyring import ROLES, KeyEntry, Keyring, Role, now
 from drl.record.keys import load_signer, rotate
+from drl.record.ledger import Note
 from drl.record.predicates import revocation_statement
-from drl.steps.journal import ENVELOPE, RunJournal
+from drl.steps.journal import ENVELOPE, KEYS, RunJournal
 
 if TYPE_CHECKING:
     from drl.stores.chain import Ledger
@@ -56,7 +58,7 @@ def rotate_role(role: str) -> None:
 
 
 def revoke(key_id: str, reason: str) -> None:
-    """Sign that an earlier key is not to be trusted, and note it on the newest closed run of each pipeline.
+    """Sign that an earlier key is not to be trusted, and note it on every closed run that it signed in.
 
     It may be run again after an interruption: the statement is made once, and noted once.
 
@@ -71,17 +73,14 @@ def revoke(key_id: str, reason: str) -> None:
             remedy=f"let a new one take over first: drl keys rotate {entry.role}",
         )
     envelope = _revocation(ring, entry, reason)
-    noted = _note_everywhere(entry, envelope)
+    noted = _note_everywhere(ring, entry, envelope)
     with ring.locked():
-        ring.revoke(entry.key_id, min((_block_time(note) for note in noted), default=now()))
+        ring.revoke(entry.key_id, min((_block_time(note) for _, note in noted), default=now()))
     typer.echo(f"revoked {entry.role} key {entry.key_id}: statement {sha256_bytes(envelope)}")
-    for note in noted:
-        receipt = note["receipt"]
-        typer.echo(
-            f"noted   {_block_time(note)} on run {receipt['run']} of {note['pipeline']}: {receipt['tx']}"
-        )
+    for run, note in noted:
+        typer.echo(f"noted   {_block_time(note)} on {run}: {note.receipt.tx}")
     if not noted:
-        typer.echo("no run was closed yet, so nothing is on the ledger")
+        typer.echo("it signed in no run that was closed, so nothing is on the ledger")
     typer.echo(f"next    hand {_revocation_file(ring, entry)} to whoever verifies")
 
 
@@ -101,37 +100,34 @@ def _revocation(ring: Keyring, entry: KeyEntry, reason: str) -> bytes:
     return envelope
 
 
-def _note_everywhere(entry: KeyEntry, envelope: bytes) -> list[dict[str, Any]]:
-    """Note the statement on the newest closed run of each pipeline: whoever reads its account finds it."""
+def _note_everywhere(ring: Keyring, entry: KeyEntry, envelope: bytes) -> list[tuple[str, Note]]:
+    """Note the statement on every closed run that the key signed in; returns the runs with their notes."""
+    from drl.stores.chain_requests import NoteStatement
+
     name = f"revocation-{entry.key_id[:16]}"
-    found = []
-    ledger = None
-    for pipeline, journal in _newest_closed_runs().items():
-        ledger = ledger or open_ledger()
-        journal.keep_key(load_signer(keys_folder(), "release").public_key)
+    journals = _signed_with(entry.key_id)
+    if not journals:
+        return []
+    signer = load_signer(ring.folder, "release")
+    requests = []
+    for journal in journals:
+        journal.keep_key(signer.public_key)
         stored = journal.write(f"{name}{ENVELOPE}", envelope)
         number = journal.read_json("opening.json")["entry"]["receipt"]["run"]
-        found.append(_note(journal, name, pipeline, ledger, number, sha256_bytes(stored)))
-    return found
+        requests.append(NoteStatement(journal.run.partition("/")[0], number, sha256_bytes(stored)))
+    notes = open_ledger().note_many(requests)
+    for journal, note in zip(journals, notes, strict=True):
+        journal.once(f"{name}.note.json", note.to_json)
+        if journal.has("lineage.json"):  # else the run's own task has yet to write it
+            record_again(journal.run)
+    return [(journal.run, note) for journal, note in zip(journals, notes, strict=True)]
 
 
-def _note(
-    journal: RunJournal, name: str, pipeline: str, ledger: Ledger, number: int, sha256: str
-) -> dict[str, Any]:
-    note = journal.once(f"{name}.note.json", lambda: ledger.note(pipeline, number, sha256).to_json())
-    return {**note, "pipeline": pipeline}
-
-
-def _newest_closed_runs() -> dict[str, RunJournal]:
-    """The newest closed run of each pipeline; one under way would list the note in its release."""
+def _signed_with(key_id: str) -> list[RunJournal]:
+    """The closed runs that a key signed in. One under way would list the note in its release, and fails."""
     documents = records()
-    found: dict[str, RunJournal] = {}
-    for key in documents.list("index/"):
-        journal = RunJournal(documents, documents.read(key).decode())
-        pipeline = journal.run.partition("/")[0]
-        if pipeline not in found and journal.has("closing.json"):
-            found[pipeline] = journal
-    return found
+    runs = (RunJournal(documents, documents.read(key).decode()) for key in documents.list("index/"))
+    return [run for run in runs if run.has(f"{KEYS}{key_id}.pem") and run.has("closing.json")]
 
 
 def open_ledger() -> Ledger:
@@ -145,8 +141,8 @@ def open_ledger() -> Ledger:
     return Ledger(ChainSettings.from_environment(), lambda: psycopg.connect(uri))
 
 
-def _block_time(note: dict[str, Any]) -> str:
-    return datetime.fromtimestamp(note["receipt"]["block_time"], UTC).isoformat(timespec="seconds")
+def _block_time(note: Note) -> str:
+    return datetime.fromtimestamp(note.receipt.block_time, UTC).isoformat(timespec="seconds")
 
 
 def _revocation_file(ring: Keyring, entry: KeyEntry) -> Path:

@@ -104,7 +104,7 @@ def rebuild(*, check: bool) -> None:
     with _graph() as graph:
         found = compare(records(), graph) if check else write_again(records(), graph)
         counts = graph.counts()
-    for title in ("missing", "different", "superfluous"):
+    for title in ("missing", "different", "superfluous", "unreadable"):
         lines = getattr(found, title)
         for line in lines[:_SHOWN]:
             typer.echo(f"{title:<12} {line}")
@@ -113,7 +113,8 @@ def rebuild(*, check: bool) -> None:
     if not found.equal:
         raise Falsified(
             f"the graph is not what the sealed bucket says: {len(found.missing)} missing, "
-            f"{len(found.different)} different, {len(found.superfluous)} superfluous",
+            f"{len(found.different)} different, {len(found.superfluous)} superfluous, "
+            f"{len(found.unreadable)} runs unreadable",
             remedy="for missing ones: drl lineage rebuild; else rebuild into an empty database",
         )
     nodes = sum(counts.get(label, 0) for label in ("Entity", "Activity", "Agent"))

@@ -7,6 +7,7 @@ from typing import Any
 from securesystemslib.signer import SSlibKey
 
 from drl.cli.key_ring import open_ledger
+from drl.cli.lineage_again import record_again
 from drl.cli.show import records
 from drl.digest import sha256_bytes
 from drl.errors import InputError
@@ -39,5 +40,6 @@ def note(training: RecordedTraining, envelope: bytes, key: SSlibKey) -> dict[str
     noted = journal.once(
         f"{name}.note.json", lambda: ledger.note(training.spec.pipeline, receipt["run"], sha256).to_json()
     )
+    record_again(run)
     found: dict[str, Any] = noted["receipt"]
     return found

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from drl.digest import canonical_json
+from drl.errors import Falsified, InputError
 from drl.steps.journal import Documents, RunJournal
 from drl.steps.lineage import run_lineage
 from drl.stores.lineage import RunLineage
@@ -50,28 +51,38 @@ def record_audit(documents: Documents, graph: Graph, audit: Audit) -> Audit:
     return kept
 
 
-def recorded(documents: Documents) -> Iterator[RunLineage]:
-    """The lineage of every run that was closed on the ledger, then of every audit, sorted by key."""
+def recorded(documents: Documents, unreadable: list[str]) -> Iterator[RunLineage]:
+    """The lineage of every run that was closed on the ledger, then of every audit, sorted by key.
+
+    Args:
+        documents: the bucket of the journals.
+        unreadable: gets a line for each run whose journal is incomplete or damaged; the others go on.
+    """
     for key in documents.list(_JOURNALS):
         if key.endswith(_CLOSED):
             run = key.removeprefix(_JOURNALS).removesuffix(_CLOSED)
-            yield run_lineage(RunJournal(documents, run))
+            try:
+                yield run_lineage(RunJournal(documents, run))
+            except (Falsified, InputError) as error:
+                unreadable.append(f"{run}: {error.message}")
     for key in documents.list(_AUDITS):
         yield Audit.from_json(json.loads(documents.read(key))).lineage()
 
 
 def compare(documents: Documents, graph: Graph) -> Comparison:
     """How the graph differs from what the bucket says."""
-    return Comparison.of(wanted=merged(recorded(documents)), found=graph.everything())
+    unreadable: list[str] = []
+    wanted = merged(recorded(documents, unreadable))
+    return Comparison.of(wanted=wanted, found=graph.everything(), unreadable=tuple(unreadable))
 
 
 def rebuild(documents: Documents, graph: Graph) -> Comparison:
-    """Write everything into the graph again; returns how it differs afterwards, which may only be by more.
+    """Write everything into the graph again; returns how it differs afterwards.
 
     An empty graph is whole afterwards, a damaged one gets back what it lacked. What the graph has beyond the
     bucket, or says otherwise, is left as it is and told.
     """
-    lineages = recorded(documents)
+    lineages = recorded(documents, [])
     while some := list(islice(lineages, _BATCH)):
         graph.record_runs(some)
     return compare(documents, graph)

@@ -51,25 +51,28 @@ class Comparison:
         missing: wanted and not found.
         superfluous: found and not wanted.
         different: found under the same key with other properties.
+        unreadable: what could not be compared, because what it would be made from is damaged.
     """
 
     missing: tuple[str, ...]
     superfluous: tuple[str, ...]
     different: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
         """Whether there is no difference."""
-        return not (self.missing or self.superfluous or self.different)
+        return not (self.missing or self.superfluous or self.different or self.unreadable)
 
     @classmethod
-    def of(cls, *, wanted: RunLineage, found: RunLineage) -> Comparison:
+    def of(cls, *, wanted: RunLineage, found: RunLineage, unreadable: tuple[str, ...] = ()) -> Comparison:
         """Compare all nodes and relations."""
         left, right = _by_key(wanted), _by_key(found)
         return cls(
             missing=tuple(sorted(left.keys() - right.keys())),
             superfluous=tuple(sorted(right.keys() - left.keys())),
             different=tuple(sorted(k for k in left.keys() & right.keys() if left[k] != right[k])),
+            unreadable=unreadable,
         )
 
 

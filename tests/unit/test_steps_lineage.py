@@ -142,13 +142,21 @@ def test_the_order_of_recording_does_not_matter(documents: FolderExchange) -> No
         run_lineage(write_run(documents, other)),
     ]
     assert len({canonical(merged(order)) for order in permutations(lineages)}) == 1
-    assert canonical(merged([*lineages, *lineages])) == canonical(merged(recorded(documents)))
+    assert canonical(merged([*lineages, *lineages])) == canonical(merged(recorded(documents, [])))
 
 
 def test_only_closed_runs_are_recorded(documents: FolderExchange) -> None:
     write_run(documents, RUN)
     documents.write_once("journal/battery/run-9/resolved.json", b"{}")
-    assert [lineage.run for lineage in recorded(documents)] == [RUN.key]
+    assert [lineage.run for lineage in recorded(documents, [])] == [RUN.key]
+
+
+def test_a_damaged_journal_does_not_hide_the_other_runs(documents: FolderExchange) -> None:
+    write_run(documents, RUN)
+    documents.write_once("journal/battery/run-9/closing.json", b"{}")
+    unreadable: list[str] = []
+    assert [lineage.run for lineage in recorded(documents, unreadable)] == [RUN.key]
+    assert [line.split(":")[0] for line in unreadable] == ["battery/run-9"]
 
 
 def test_graphs_are_compared_node_by_node(journal: RunJournal) -> None:
@@ -187,7 +195,7 @@ def test_an_audit_is_kept_once_before_the_graph_is_told(documents: FolderExchang
     again = record_audit(documents, graph, an_audit("another thing, told by a retry"))  # type: ignore[arg-type]
     assert first == again == an_audit("check 5")
     assert graph.audits == [first, first]
-    assert [lineage.run for lineage in recorded(documents)] == ["audit/scheduled__2026-11-24"]
+    assert [lineage.run for lineage in recorded(documents, [])] == ["audit/scheduled__2026-11-24"]
 
 
 def test_an_audit_as_lineage() -> None:

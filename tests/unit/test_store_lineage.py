@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from drl.errors import InputError
 from drl.stores.lineage import Activity, Agent, Entity, Relation, RunLineage
+from drl.stores.lineage_merging import Comparison, canonical, merged
 
 A, B = "a" * 64, "b" * 64
 STEP = Activity("run/train", "train", "2026-11-24T01:00:00+01:00", "2026-11-24T00:30:00Z")
@@ -40,6 +42,15 @@ def lineages(draw: st.DrawFn) -> RunLineage:
     return RunLineage("run", tuple(entities), tuple(activities), tuple(agents), tuple(relations))
 
 
+# Attributes follow from the bytes; what entities of one digest are called does not.
+entities_of_one_digest = st.builds(Entity, st.just(A), names, names, st.just({"rows": 3}))
+named_lineages = st.builds(
+    lambda entity, mark: RunLineage(f"run {mark}", (entity,), (Activity(f"{mark}/train", "train"),), (), ()),
+    entities_of_one_digest,
+    st.integers(0, 3),
+)
+
+
 @settings(max_examples=40, deadline=None)
 @given(lineages())
 def test_round_trip(lineage: RunLineage) -> None:
@@ -57,6 +68,24 @@ def test_order_does_not_matter(lineage: RunLineage) -> None:
         lineage.relations[::-1] * 2,
     )
     assert turned == lineage
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(entities_of_one_digest, min_size=1, max_size=4), st.randoms())
+def test_entities_of_one_digest_merge_in_any_order(entities: list[Entity], chance: Any) -> None:
+    turned = list(entities)
+    chance.shuffle(turned)
+    assert reduce(Entity.merged, turned) == reduce(Entity.merged, entities)
+    assert reduce(Entity.merged, [*entities, *entities]) == reduce(Entity.merged, entities)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(named_lineages, max_size=4), st.randoms())
+def test_lineages_merge_in_any_order(lineages: list[RunLineage], chance: Any) -> None:
+    turned = list(lineages)
+    chance.shuffle(turned)
+    assert canonical(merged(turned)) == canonical(merged(lineages))
+    assert Comparison.of(wanted=merged(turned), found=merged([*lineages, *lineages])).equal
 
 
 def test_times_are_kept_in_utc() -> None:
