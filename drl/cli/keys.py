@@ -36,7 +36,7 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="KEYID", help="Its id, or the beginning of it.")],
     reason: Annotated[str, typer.Option(help="Why; signed and public.")],
 ) -> None:
-    """Sign that an earlier key is not to be trusted, and note it on the ledger of every pipeline."""
+    """Sign that an earlier key is not to be trusted, and note it on the ledger for every run it signed in."""
     from drl.cli.key_ring import revoke
     from drl.cli.main import use_stack
 

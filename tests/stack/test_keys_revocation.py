@@ -19,7 +19,7 @@ from drl.digest import sha256_bytes
 from drl.local.stack import Stack
 from drl.record.dsse import verify
 from drl.record.keyring import Keyring
-from drl.record.keys import load_signer
+from drl.record.keys import RoleSigner, load_signer
 from drl.record.ledger import Note
 from drl.steps.journal import RunJournal
 from drl.stores.chain import ChainSettings, Ledger
@@ -40,11 +40,12 @@ def ledger(stack: Stack) -> Iterator[Ledger]:
         yield ledger
 
 
-def closed_run(ledger: Ledger) -> RunJournal:
+def closed_run(ledger: Ledger, signed_with: RoleSigner) -> RunJournal:
     """A run that was opened and closed, as far as the ledger and the list of runs know."""
     run = f"{PIPELINE}/{secrets.token_hex(4)}"
     journal = RunJournal(records(), run)
     opening = ledger.open(PIPELINE, sha256_bytes(run.encode()))
+    journal.keep_key(signed_with.public_key)
     journal.once("opening.json", lambda: {"entry": opening.to_json()})
     closing = ledger.close(PIPELINE, opening.receipt.run, "ab" * 32, "HOLD")
     journal.once("closing.json", closing.to_json)
@@ -64,8 +65,10 @@ def keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_revocation_counts_from_its_block(ledger: Ledger, tmp_path: Path) -> None:
-    journal, folder = closed_run(ledger), tmp_path / "keys"
-    old = load_signer(folder, "steps").public_key.keyid
+    folder = tmp_path / "keys"
+    signer, other = load_signer(folder, "steps"), load_signer(tmp_path / "other", "steps")
+    journals, untouched = [closed_run(ledger, signer) for _ in range(2)], closed_run(ledger, other)
+    old = signer.public_key.keyid
     refused = keys(folder, "revoke", old, "--reason", "laptop lost")
     assert refused.returncode == 1
     assert "drl keys rotate steps" in refused.stderr
@@ -74,10 +77,14 @@ def test_a_revocation_counts_from_its_block(ledger: Ledger, tmp_path: Path) -> N
 
     done = [keys(folder, "revoke", old[:12], "--reason", "laptop lost") for _ in range(2)]
     assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
-    note = [entry for entry in ledger.account(PIPELINE) if isinstance(entry, Note)][-1]
-    envelope = journal.read(f"revocation-{old[:16]}.dsse.json")
-    assert note.statement == sha256_bytes(envelope)
-    assert note.to_json() == journal.read_json(f"revocation-{old[:16]}.note.json")
+    notes = [entry for entry in ledger.account(PIPELINE) if isinstance(entry, Note)]
+    name, note = f"revocation-{old[:16]}", notes[0]
+    assert len(notes) == 2
+    assert not untouched.has(f"{name}.dsse.json")
+    for journal in journals:
+        envelope = journal.read(f"{name}.dsse.json")
+        assert {n.statement for n in notes} == {sha256_bytes(envelope)}
+        assert journal.read_json(f"{name}.note.json") in [n.to_json() for n in notes]
     assert (folder / f"revocation-{old[:16]}.dsse.json").read_bytes() == envelope
 
     said = verify(envelope, [load_signer(folder, "release").public_key]).statement
