@@ -31,8 +31,7 @@ from drl.record.export import (
 )
 from drl.record.ledger import entry_from_json
 from drl.steps.journal import KEYS, RunJournal
-from drl.stores.chain_reader import LedgerReader
-from drl.stores.chain_rpc import Rpc
+from drl.stores.ledger_view import ChainView
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import S3Settings, read_variable
 
@@ -138,16 +137,17 @@ def _keys(journal: RunJournal, names: list[str], documents: dict[str, bytes]) ->
 def _account(journal: RunJournal) -> dict[str, Any]:
     """Ask the ledger that opened the run for everything it knows about the pipeline."""
     receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
-    rpc = Rpc(read_variable("DRL_EVM_RPC_URL"), "instant")
-    with rpc.reaching("asking for the newest block"):
-        block = rpc.web3.eth.get_block("latest")
-    head: dict[str, Any] = {
-        "number": int(block["number"]),
-        "hash": "0x" + bytes(block["hash"]).hex(),
-        "time": int(block["timestamp"]),
-    }
-    entries = LedgerReader(rpc, receipt.contract).account(receipt.writer, journal.run.partition("/")[0])
-    return account_json([e for e in entries if e.receipt.block_number <= head["number"]], head)
+    view = ChainView(
+        read_variable("DRL_EVM_RPC_URL"),
+        contract=receipt.contract,
+        writer=receipt.writer,
+        pipeline=journal.run.partition("/")[0],
+        finality="instant",
+        first_block=int(read_variable("DRL_EVM_FIRST_BLOCK", default="0")),
+    )
+    number, block, time = view.head()
+    entries = [entry for entry in view.entries() if entry.receipt.block_number <= number]
+    return account_json(entries, {"number": number, "hash": block, "time": time})
 
 
 def _document(name: str, data: bytes) -> Piece:

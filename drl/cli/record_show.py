@@ -12,13 +12,14 @@ from drl.record.files import RecordFiles
 
 
 def contents(files: RecordFiles) -> Iterator[str]:
-    """Lines for a person.
+    """Lines for a person, without control characters.
 
     Raises:
         Falsified: it is not a record, or a part of it is not what it should be.
     """
     try:
-        yield from _contents(files)
+        for line in _contents(files):
+            yield "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise Falsified(
             f"not a record as docs/record.md describes it: {error!r}", remedy="see what drl verify says of it"

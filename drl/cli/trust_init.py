@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
-from web3 import Web3
 
 from drl.cli.key_ring import keys_folder
 from drl.cli.show import records
@@ -14,8 +13,8 @@ from drl.errors import Falsified, InputError
 from drl.record.keyring import KeyEntry, Keyring
 from drl.record.ledger import DEMO_CHAIN_IDS, Receipt, entry_from_json
 from drl.steps.journal import RunJournal
-from drl.stores.chain_rpc import Rpc
 from drl.stores.contract import run_ledger
+from drl.stores.ledger_view import ChainView
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import read_variable
 from drl.verification.trust import FORMAT, parse_trust
@@ -41,11 +40,11 @@ def live_policy() -> str:
         StoreError: the store or the chain is out of reach.
     """
     documents = records()
-    receipt = _newest_receipt(documents)
+    pipeline, receipt = _newest_opened(documents)
     value = {
         "format": FORMAT,
         "keys": _keys(),
-        "ledger": _ledger(receipt),
+        "ledger": _ledger(receipt, pipeline),
         "pipelines": _pipelines(documents),
         "minimum": {"level": 2},
     }
@@ -69,34 +68,42 @@ def _key(entry: KeyEntry) -> dict[str, Any]:
     return value
 
 
-def _newest_receipt(documents: ArtifactStore) -> Receipt:
+def _newest_opened(documents: ArtifactStore) -> tuple[str, Receipt]:
+    """Pipeline and receipt of the newest run that was opened on the ledger."""
     for entry in documents.list("index/", limit=_RUNS_LOOKED_AT):
         journal = RunJournal(documents, documents.read(entry).decode())
         if journal.has("opening.json"):
-            return entry_from_json(journal.read_json("opening.json")["entry"]).receipt
+            receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
+            return journal.run.partition("/")[0], receipt
     raise InputError("no run was opened on the ledger yet", remedy="run a pipeline first")
 
 
-def _ledger(receipt: Receipt) -> dict[str, Any]:
+def _ledger(receipt: Receipt, pipeline: str) -> dict[str, Any]:
+    """The ledger of the newest run, whose opening is final, after asking the live chain about it."""
     finality = read_variable("DRL_EVM_FINALITY", default="instant")
-    rpc = Rpc(read_variable("DRL_EVM_RPC_URL"), finality)
-    found = (*rpc.identity(), Web3.to_hex(Web3.keccak(rpc.code(receipt.contract))))
-    expected = (receipt.chain_id, receipt.genesis, run_ledger().runtime_code_hash)
+    view = ChainView(
+        read_variable("DRL_EVM_RPC_URL"),
+        contract=receipt.contract,
+        writer=receipt.writer,
+        pipeline=pipeline,
+        finality=finality,
+    )
+    block = view.block(receipt.block_number)
+    found = (*view.identity(), view.code_hash(), block[0] if block else None)
+    expected = (receipt.chain_id, receipt.genesis, run_ledger().runtime_code_hash, receipt.block_hash)
     if found != expected:
         raise Falsified(
-            f"the chain at {rpc.host} has id, genesis and contract code {found}, the newest run {expected}",
+            f"the chain has id, genesis, contract code and block {receipt.block_number} {found}, the newest "
+            f"run {expected}",
             remedy="let DRL_EVM_RPC_URL name the chain on which the runs were opened",
         )
-    with rpc.reaching("asking for the newest block that counts"):
-        kind, _, tag = finality.partition(":")
-        block = rpc.web3.eth.get_block(tag if kind == "tag" else receipt.block_number)
     return {
         "chain_id": receipt.chain_id,
         "genesis": receipt.genesis,
         "contract": receipt.contract,
         "code_hash": run_ledger().runtime_code_hash,
         "writers": [receipt.writer],
-        "checkpoint": {"number": int(block["number"]), "hash": "0x" + bytes(block["hash"]).hex()},
+        "checkpoint": {"number": receipt.block_number, "hash": receipt.block_hash},
         "finality": finality,
     }
 
