@@ -1,4 +1,4 @@
-"""The small schema validator judges as the package jsonschema does, what records hold and what they do not."""
+"""The small schema validator judges as the package jsonschema does what records hold and what they do not."""
 
 from __future__ import annotations
 
