@@ -431,7 +431,8 @@ class PromotionSpec(_Closed):
     )
     approvers: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
-        description="Airflow users who may answer; without any, everybody who may act on the DAG",
+        description="Ids of the Airflow users who may answer (their names, with Airflow's simple auth "
+        "manager); without any, everybody who may act on the DAG",
     )
     approver_keys: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         default_factory=list,

@@ -79,12 +79,7 @@ class ApprovePolicyOperator(RunOperator, ApprovalOperator):
             return self._wait_or_end(run)
         if "error" in event:
             raise Undetermined(f"asking failed: {event['error']}", remedy="clear this task to ask again")
-        user = (event["responded_by_user"] or {}).get("name", "")
-        if run.spec.promotion.approvers and user not in run.spec.promotion.approvers:
-            raise Falsified(
-                f"{user!r} answered, who is none of {run.spec.promotion.approvers}",
-                remedy="clear this task to ask again, and see who may act on the DAG",
-            )
+        user = _allowed(event["responded_by_user"] or {}, run.spec.promotion.approvers)
         approved = event["chosen_options"] == [self.APPROVE]
         comment = str((event["params_input"] or {}).get("comment", ""))
         return self._sign(run, "approved" if approved else "rejected", user, comment)
@@ -109,6 +104,16 @@ class ApprovePolicyOperator(RunOperator, ApprovalOperator):
         who = answer["approver"] or "nobody"
         self.log.info("%s by %s at %s: %s", answer["answer"], who, answer["answered"], answer["comment"])
         return {name: answer[name] for name in ("answer", "approver", "answered", "comment")}
+
+
+def _allowed(user: dict[str, Any], approvers: list[str]) -> str:
+    """Name of the user who answered; Airflow may let others answer than those that the run names."""
+    if approvers and not {user.get("id"), user.get("name")} & set(approvers):
+        raise Falsified(
+            f"{user.get('name')!r} answered, who is none of {approvers}",
+            remedy="clear this task to ask again, and see who may act on the DAG",
+        )
+    return str(user.get("name", ""))
 
 
 def _nobody_can_answer(context: Context) -> bool:

@@ -90,6 +90,24 @@ def drl(bundle: AirflowBundle, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
+def test_what_is_not_promoted_anyway_asks_nobody(bundle: AirflowBundle, records: Records) -> None:
+    name = "approval_not_needed"
+    write_pipeline(
+        bundle.dags,
+        name,
+        training={"seeds": [11], "time_steps": 1024},
+        promotion={"require_approval": True, "margin": 1e6},
+    )
+    test = bundle.test(name)
+    assert test.succeeded, test.log[-5000:]
+    assert "HOLD needs nobody's approval" in test.log
+    journal = records.journal(run_key(name, test.run_id))
+    assert not journal.has("approval.dsse.json")
+    release = read_unverified(journal.read("release.dsse.json"))["predicate"]
+    assert release["verdict"] == journal.read_json("closing.json")["verdict"] == "HOLD"
+    assert "not above the margin" in release["reason"]
+
+
 def test_show_says_hold(journal: RunJournal, bundle: AirflowBundle) -> None:
     shown: dict[str, Any] = json.loads(drl(bundle, "show", journal.run, "--json").stdout)
     assert shown["release"]["verdict"] == "HOLD"
