@@ -44,8 +44,7 @@ class RecordCheck:
     def __call__(self, journal: RunJournal, entries: Sequence[Entry]) -> list[Remark]:
         """What the verifier says of a run's record: one remark when it holds, else one for each problem."""
         view = self._ledger.view(journal.run.partition("/")[0])
-        number, time = view.head()
-        head = {"number": number, "hash": view.block_hash(number), "time": time}
+        head = dict(zip(("number", "hash", "time"), view.head(), strict=True))
         files = StoredRecord.of(journal, entries, head, self._store)
         means = Means(trust=self._trust(entries), open_ledger=lambda _: view, level=_LEVEL)
         result = verify_record(files, means)

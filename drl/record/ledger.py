@@ -85,6 +85,7 @@ class Receipt:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Receipt:
         """Read what :meth:`to_json` wrote; missing, unknown or malformed fields raise InputError."""
+        _require("type" in value, "receipt", sorted(value))
         try:
             return cls(**value)
         except TypeError as error:

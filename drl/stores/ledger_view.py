@@ -44,19 +44,20 @@ class ChainView:
         """Keccak-256 of the contract's runtime code."""
         return Web3.to_hex(Web3.keccak(self._rpc.code(self._contract)))
 
-    def block_hash(self, number: int) -> str | None:
-        """Hash of a block, None when the chain has not come so far."""
+    def block(self, number: int) -> tuple[str, int] | None:
+        """Hash and time of a block, None when the chain has not come so far."""
         with self._rpc.reaching("asking for a block"):
             try:
-                return "0x" + bytes(self._rpc.web3.eth.get_block(number)["hash"]).hex()
+                block = self._rpc.web3.eth.get_block(number)
             except BlockNotFound:
                 return None
+            return "0x" + bytes(block["hash"]).hex(), int(block["timestamp"])
 
-    def head(self) -> tuple[int, int]:
-        """Number and time of the newest block."""
+    def head(self) -> tuple[int, str, int]:
+        """Number, hash and time of the newest block."""
         with self._rpc.reaching("asking for the newest block"):
             block = self._rpc.web3.eth.get_block("latest")
-            return int(block["number"]), int(block["timestamp"])
+            return int(block["number"]), "0x" + bytes(block["hash"]).hex(), int(block["timestamp"])
 
     def entries(self) -> list[Entry]:
         """Every entry of the writer's pipeline, in the order of the chain."""

@@ -68,7 +68,8 @@ def _keys(record: Record, findings: Findings, trust: TrustPolicy | None) -> dict
             key = load_public(stored, where=name)
             if name != f"keys/{key.keyid}.pem" or stored != public_pem(key):
                 raise Falsified(
-                    f"{name}: holds the key {key.keyid}, or more than a key", remedy="ask for the record again"
+                    f"{name}: holds the key {key.keyid}, or more than a key",
+                    remedy="ask for the record again",
                 )
             keys[key.keyid] = key
     for trusted in trust.keys if trust else ():

@@ -124,6 +124,12 @@ def test_a_malformed_receipt_is_refused(change):
         Receipt.from_json(RECEIPT.to_json() | change)
 
 
+@pytest.mark.parametrize("field", RECEIPT.to_json())
+def test_a_receipt_without_a_field_is_refused(field):
+    with pytest.raises(InputError):
+        Receipt.from_json({n: v for n, v in RECEIPT.to_json().items() if n != field})
+
+
 @pytest.mark.parametrize(
     "value",
     [
