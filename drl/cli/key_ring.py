@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from drl.cli.lineage_again import record_again
 from drl.cli.show import records
 from drl.digest import sha256_bytes
 from drl.errors import InputError
@@ -117,6 +118,8 @@ def _note_everywhere(ring: Keyring, entry: KeyEntry, envelope: bytes) -> list[tu
     notes = open_ledger().note_many(requests)
     for journal, note in zip(journals, notes, strict=True):
         journal.once(f"{name}.note.json", note.to_json)
+        if journal.has("lineage.json"):  # else the run's own task has yet to write it
+            record_again(journal.run)
     return [(journal.run, note) for journal, note in zip(journals, notes, strict=True)]
 
 

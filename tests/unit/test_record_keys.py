@@ -16,6 +16,7 @@ from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer
 
 from drl.errors import Falsified, InputError, Undetermined
 from drl.record.dsse import sign, verify
+from drl.record.key_files import make_key_file
 from drl.record.keyring import Keyring
 from drl.record.keys import load_public, load_signer, public_pem, rotate
 from drl.record.statement import Subject, statement
@@ -336,3 +337,17 @@ def test_the_key_ring_is_found_by_the_beginning_of_an_id(tmp_path):
     for text in ("", signer.public_key.keyid[:7], "00000000"):
         with pytest.raises(InputError, match="keys begin with"):
             ring.find(text)
+
+
+def test_keys_in_a_folder_that_cannot_be_written_are_used_as_they_are(tmp_path, monkeypatch):
+    write_private(tmp_path / "release.pem", fresh_pem(tmp_path))
+    monkeypatch.setattr(Keyring, "writable", False)  # root may write anywhere, so the mode cannot say it
+    signer = load_signer(tmp_path, "release")
+    assert [key.keyid for key in signer.accepted] == [signer.public_key.keyid]
+    assert [p.name for p in tmp_path.glob("keys.json")] == []
+
+
+def fresh_pem(tmp_path) -> bytes:
+    path = tmp_path / "elsewhere" / "k.pem"
+    make_key_file(path)
+    return path.read_bytes()
