@@ -157,7 +157,13 @@ def _body(run: Run, deadline: datetime) -> str:
 
 
 def _interval(value: dict[str, Any]) -> str:
-    return f"{value['estimate']:+,.4g} [{value['lower']:+,.4g}, {value['upper']:+,.4g}]"
+    estimate, lower, upper = (_number(value[name]) for name in ("estimate", "lower", "upper"))
+    return f"{estimate} [{lower}, {upper}]"
+
+
+def _number(value: float) -> str:
+    """Four significant digits with their sign, whole from a thousand on."""
+    return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.4g}"
 
 
 def _report(run: Run) -> str:
