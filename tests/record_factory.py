@@ -1,8 +1,9 @@
 """Small real records without a server: real builders, real signatures, real evaluation, an invented ledger.
 
-A pipeline on CartPole with hand-made policies. ``build_record(folder)`` gives a record that verifies;
-``build_record(folder, KNOB=...)`` gives one whose owner lies with all keys in hand. Statements are made
-*after* the lie, so that every signature and digest holds. The knobs are the fields of :class:`Lies`.
+A pipeline on CartPole (with ``prices``: on the battery) with hand-made policies. ``build_record(folder)``
+gives a record that verifies; ``build_record(folder, KNOB=...)`` gives one whose owner lies with all keys in
+hand. Statements are made *after* the lie, so that every signature and digest holds. The knobs are the fields
+of :class:`Lies`.
 
 ``trust_text()`` is the verifier's policy for these records; ``InventedLedger`` is a stand-in for a chain and
 answers with given entries (the chain itself is asked in ``tests/stack``).
@@ -16,6 +17,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from drl.artifact import Artifact, describe_folder
-from drl.digest import canonical_json, sha256_bytes, sha256_json
+from drl.data.columns import Columns, content_digest, write_npy, write_parquet
+from drl.data.splits import known_by, resolve_spans, split
+from drl.digest import canonical_json, sha256_bytes, sha256_file, sha256_json
 from drl.envs.identity import environment_identity, test_identity
 from drl.envs.loading import make_environment
 from drl.evaluation.promotion import spent_alpha
@@ -67,11 +71,59 @@ SPEC: dict[str, Any] = {
 }
 
 
+DATA_SPEC: dict[str, Any] = {
+    "pipeline": "battery",
+    "description": "Trade a battery on invented prices.",
+    "data": {
+        "source": {"kind": "file", "path": "prices.csv", "sha256": "0" * 64},
+        "redistributable": True,
+        "cleaning": [
+            {"rule": "parse_timestamps", "column": "timestamp", "formats": ["%Y-%m-%d %H:%M"]},
+            {"rule": "parse_numbers", "columns": ["price"]},
+        ],
+        "expectations": "suite.json",
+        "splits": {
+            "time_column": "timestamp",
+            "context_rows": 672,
+            "train": {"from": "2024-01-01", "to": "2024-03-01"},
+            "validation": {"from": "2024-03-01", "to": "2024-03-15"},
+            "test": {"from": "2024-03-15", "to": "2024-04-15"},
+        },
+    },
+    "environment": {"entry_point": "drl.envs.battery:BatteryArbitrage"},
+    "training": {"settings": {"algorithm": "PPO"}, "time_steps": 2048, "seeds": 2},
+    "evaluation": {
+        "unit": "EUR",
+        "upper_bound": "foresight",
+        "baselines": [
+            {"name": "nothing", "kind": "nothing"},
+            {"name": "clock", "kind": "clock"},
+            {"name": "foresight", "kind": "foresight"},
+        ],
+    },
+    "promotion": {"gate": "clock", "resamples": 100, "fixed_test": True},
+    "registration": {"model": "battery"},
+}
+
+
+def write_prices(path: Path) -> Path:
+    """Hourly prices from January to April 2024: a daily wave, a weekly one, and a bit of noise."""
+    hours = np.arange(24 * 106)
+    noise = np.sin(hours * 12.9898) * 43758.5453 % 1.0
+    price = 60 + 30 * np.sin(hours * 2 * np.pi / 24) + 15 * np.sin(hours * 2 * np.pi / 168) + 20 * noise
+    first = datetime(2024, 1, 1)
+    times = [f"{first + timedelta(hours=int(hour)):%Y-%m-%d %H:%M}" for hour in hours]
+    rows = [f"{time},{value:.2f}" for time, value in zip(times, price, strict=True)]
+    path.write_text("timestamp,price\n" + "\n".join(rows) + "\n")
+    return path
+
+
 @dataclass
 class Lies:
     """What the owner lies about; the default is nothing.
 
     Attributes:
+        prices: file of :func:`write_prices`; the pipeline is then one with data (no lie by itself).
         spec: changes the pipeline, before anything is made (no lie by itself).
         resolved: changes the frozen run before it is signed.
         champion: direction of the champion's policy, None for no champion (no lie by itself).
@@ -79,6 +131,7 @@ class Lies:
         seeds: training seeds instead of those that follow.
         block_hash: of the opening's block.
         opening: changes ``opening.json`` after it was made.
+        splits: changes the splits, by name, before they are written.
         selection: changes ``selection.json``.
         evaluated: changes the evaluate step's output folder before it is signed.
         evaluation: changes the evaluation statement.
@@ -94,6 +147,7 @@ class Lies:
         after: changes the finished folder, unsigned.
     """
 
+    prices: Path | None = None
     spec: Callable[[dict[str, Any]], None] = lambda spec: None
     resolved: Callable[[dict[str, Any]], None] = lambda resolved: None
     champion: float | None = None
@@ -101,6 +155,7 @@ class Lies:
     seeds: list[str] | None = None
     block_hash: str = "0x" + "bb" * 32
     opening: Callable[[dict[str, Any]], None] = lambda opening: None
+    splits: Callable[[dict[str, Columns]], None] = lambda splits: None
     selection: Callable[[dict[str, Any]], None] = lambda selection: None
     evaluated: Callable[[Path], None] = lambda folder: None
     evaluation: Callable[[dict[str, Any]], None] = lambda statement: None
@@ -160,16 +215,26 @@ def block_hash(number: int) -> str:
 
 def linear_policy(folder: Path, direction: float) -> Path:
     """Push towards where the pole falls; a direction of -1 is as bad as can be."""
-    weight = direction * np.array([[0, 0, -1, -0.5], [0, 0, 1, 0.5]], np.float32)
+    return _write(folder, direction * np.array([[0, 0, -1, -0.5], [0, 0, 1, 0.5]], np.float32))
+
+
+def scattered_policy(folder: Path, direction: float, inputs: int, actions: int) -> Path:
+    """A policy of some fixed weights, another one for each direction."""
+    weight = np.sin(np.arange(actions * inputs) * (78.233 + direction)).astype(np.float32)
+    return _write(folder, weight.reshape(actions, inputs))
+
+
+def _write(folder: Path, weight: np.ndarray) -> Path:
+    actions, inputs = weight.shape
     description = {
         "format": "drl.policy/1",
         "algorithm": "PPO",
-        "observation_space": {"kind": "box", "shape": [4]},
-        "action_space": {"kind": "discrete", "n": 2},
+        "observation_space": {"kind": "box", "shape": [inputs]},
+        "action_space": {"kind": "discrete", "n": actions},
         "layers": [{"weight": "w", "bias": "b", "activation": "identity"}],
         "head": "categorical",
     }
-    write_policy(folder, description, {"w": weight, "b": np.zeros(2, np.float32)})
+    write_policy(folder, description, {"w": weight, "b": np.zeros(actions, np.float32)})
     return folder
 
 
@@ -188,16 +253,24 @@ class Builder:
         self.work.mkdir(parents=True)
         (folder / "sha256").mkdir(parents=True)
         (folder / "keys").mkdir()
-        value = json.loads(json.dumps(SPEC))
+        value = json.loads(json.dumps(DATA_SPEC if lies.prices else SPEC))
+        if lies.prices:
+            value["data"]["source"]["sha256"] = sha256_file(lies.prices)
         lies.spec(value)
         self.spec = PipelineSpec.model_validate(value)
+        self.receipt = functools.partial(receipt, pipeline=pipeline_id(self.spec.pipeline))
+        self.model = self.spec.registration.model
+        self.splits: dict[str, Columns] = {}
+        self.prepared: list[Artifact] = []
         self.statements: dict[str, str] = {}
         self.block = 9
 
     def keep(self, path: Path, name: str) -> Artifact:
         """Put a file below ``sha256/``."""
         artifact = Artifact.of(path, name=name)
-        shutil.copyfile(path, self.folder / "sha256" / artifact.sha256)
+        data = self.spec.data
+        if path.suffix != ".parquet" and (path.name != "test.npy" or (data and data.redistributable)):
+            shutil.copyfile(path, self.folder / "sha256" / artifact.sha256)
         return artifact
 
     def write(self, name: str, value: Any) -> None:
@@ -221,6 +294,8 @@ class Builder:
         """Everything, in the order of a run."""
         self._resolve()
         self._open()
+        if self.lies.prices:
+            self._prepare(self.lies.prices)
         self._train()
         self._evaluate()
         self._release()
@@ -234,18 +309,18 @@ class Builder:
         frozen = json.loads(canonical_json(self.spec.to_json()))
         champion = None
         if self.lies.champion is not None:
-            at = linear_policy(self.work / "champion", self.lies.champion)
+            at = self._policy(self.work / "champion", self.lies.champion)
             files = [self.keep(at / a.name, a.name) for a in describe_folder(at)]
             champion = {
-                "model": "cartpole",
+                "model": self.model,
                 "version": 1,
                 "model_root": model_root(at),
-                "run_key": "cartpole/earlier",
+                "run_key": f"{self.spec.pipeline}/earlier",
                 "files": [a.to_json() for a in files],
             }
         self.resolved: dict[str, Any] = {
             "format": "drl.resolved/1",
-            "run": "cartpole/manual-1",
+            "run": f"{self.spec.pipeline}/manual-1",
             "run_date": "2026-11-24",
             "spec": frozen,
             "expectations": None,
@@ -261,7 +336,7 @@ class Builder:
         self.made.intent = self.statements["intent.dsse.json"] = self.sign("intent", intent, "steps")
 
     def _open(self) -> None:
-        self.made.receipt = receipt
+        self.made.receipt = self.receipt
         self.earlier = self.lies.earlier(self.made)
         self.run = self.made.run = 1 + sum(isinstance(e, Opening) for e in self.earlier)
         rule = self.spec.promotion
@@ -269,7 +344,7 @@ class Builder:
             self.made.intent,
             self.resolved["test_data"],
             self.lies.look,
-            receipt(self.run, self.block, block_hash=self.lies.block_hash),
+            self.receipt(self.run, self.block, block_hash=self.lies.block_hash),
         )
         wanted = self.spec.training.seeds
         seeds = (
@@ -300,28 +375,70 @@ class Builder:
             byproducts=beside,
             code=self.resolved["code"],
             execution=predicates.Execution(
-                "subprocess", f"cartpole/manual-1/{step}/1", AT, AT, {"exit_code": 0}
+                "subprocess", f"{self.resolved['run']}/{step}/1", AT, AT, {"exit_code": 0}
             ),
         )
         self.statements[f"{step}.dsse.json"] = self.sign(step, value, "steps")
 
+    def _policy(self, folder: Path, direction: float) -> Path:
+        if self.spec.data is None:
+            return linear_policy(folder, direction)
+        environment = self._environment("test")
+        inputs, actions = environment.observation_space.shape[0], int(environment.action_space.n)
+        return scattered_policy(folder, direction, inputs, actions)
+
+    def _environment(self, split: str) -> Any:
+        return make_environment(self.spec.environment, data=self.splits.get(split), mode="evaluate")
+
+    def _prepare(self, prices: Path) -> None:
+        """The data step without Great Expectations, whose results are invented."""
+        from drl.data.cleaning import clean
+        from drl.data.text_table import read_text_table, to_columns
+
+        data, out = self.spec.data, self.work / "prepare"
+        out.mkdir()
+        table, reports = clean(read_text_table(prices), data.cleaning)
+        columns = to_columns(table, time_column=data.splits.time_column)
+        spans = resolve_spans(data.splits, date(2026, 11, 24))
+        self.splits = split(known_by(columns, data.splits.time_column, spans), data.splits, spans)
+        self.lies.splits(self.splits)
+        for name, part in self.splits.items():
+            write_parquet(part, out / f"{name}.parquet")
+        write_npy(self.splits["test"], out / "test.npy")
+        (out / "cleaning.json").write_bytes(canonical_json([r.to_json() for r in reports]))
+        (out / "expectations.json").write_bytes(canonical_json({"success": True}))
+        self.prepared = [self.keep(out / a.name, a.name) for a in describe_folder(out)]
+        self._provenance("prepare", [], self.prepared, {})
+        named = {a.name: a for a in self.prepared}
+        value = predicates.validation_statement(
+            intent=self.made.intent,
+            splits=[named[f"{name}.parquet"] for name in ("train", "validation", "test")],
+            result=named["expectations.json"],
+            success=True,
+            expectations={"evaluated": 3, "failed": 0},
+            cleaning=[{"rule": r.rule, "touched": r.touched} for r in reports],
+            contents={name: content_digest(part) for name, part in self.splits.items()},
+        )
+        self.statements["validation.dsse.json"] = self.sign("validation", value, "steps")
+
     def _train(self) -> None:
         out = self.work / "train"
         for index, direction in enumerate(self.lies.directions):
-            linear_policy(out / f"seed-{index}", direction)
+            self._policy(out / f"seed-{index}", direction)
             lines = [
                 {"iteration": i, "time_steps": 1024 * i, "values": {"return_mean_100": 20.0 * i}}
                 for i in (1, 2)
             ]
             (out / f"seed-{index}" / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-        environment = make_environment(self.spec.environment, data=None, mode="evaluate")
+        environment = self._environment("validation")
         policies = [out / f"seed-{i}" for i in range(len(self.lies.directions))]
         self.selection = select_seed(self.spec, policies=policies, environment=environment, out=out)
         environment.close()
         self.lies.selection(self.selection)
         (out / "selection.json").write_bytes(canonical_json(self.selection))
         self.trained = [self.keep(out / a.name, a.name) for a in describe_folder(out)]
-        self._provenance("train", [], self.trained, {"seeds": self.opening["seeds"]})
+        inputs = [a for a in self.prepared if a.name in ("train.parquet", "validation.parquet")]
+        self._provenance("train", inputs, self.trained, {"seeds": self.opening["seeds"]})
         self.policy = out / f"seed-{self.selection['released']}"
         self.made.root = model_root(self.policy)
 
@@ -335,8 +452,8 @@ class Builder:
             policy=self.policy,
             champion=self.work / "champion" if champion else None,
             champion_root=root,
-            test_data=None,
-            train_data=None,
+            test_data=self.work / "prepare" / "test.npy" if self.spec.data else None,
+            train_data=self.work / "prepare" / "train.parquet" if self.spec.data else None,
             out=out,
             alpha=self.opening["alpha"],
             learning_curves=[self.policy / "metrics.jsonl"],
@@ -347,6 +464,7 @@ class Builder:
         self.evaluated = [self.keep(out / a.name, a.name) for a in describe_folder(out)]
         released = f"seed-{self.selection['released']}/"
         inputs = [a for a in self.trained if a.name.startswith(released) or a.name == "selection.json"]
+        inputs += [a for a in self.prepared if a.name in ("train.parquet", "test.npy")]
         inputs += [
             replace(Artifact.from_json(a), name=f"champion/{a['name']}")
             for a in (champion or {}).get("files", [])
@@ -362,7 +480,7 @@ class Builder:
         roots = {"policy": self.result["model_root"], "champion": self.result["champion_root"]}
         value = predicates.evaluation_statement(
             intent=self.made.intent,
-            model="cartpole",
+            model=self.model,
             root=self.made.root,
             test_data=self.resolved["test_data"],
             participants=[
@@ -390,7 +508,7 @@ class Builder:
         if self.lies.approval is not None:
             answer = predicates.approval_statement(
                 intent=self.made.intent,
-                model="cartpole",
+                model=self.model,
                 root=self.made.root,
                 evaluation=self.statements["evaluation.dsse.json"],
                 verdict=decision["verdict"],
@@ -403,11 +521,12 @@ class Builder:
             decision, code=self.resolved["code"], approval=approval, answer=answer and answer["predicate"]
         )
         policy = [Artifact.of(self.policy / n) for n in ("policy.json", "policy.onnx", "policy.safetensors")]
-        evidence = [replace(a, name=f"train/{a.name}") for a in self.trained]
+        evidence = [replace(a, name=f"prepare/{a.name}") for a in self.prepared]
+        evidence += [replace(a, name=f"train/{a.name}") for a in self.trained]
         evidence += [replace(a, name=f"evaluate/{a.name}") for a in self.evaluated]
         value = predicates.release_statement(
             intent=self.made.intent,
-            model="cartpole",
+            model=self.model,
             policy=policy,
             evidence=evidence,
             verdict=outcome.verdict,
@@ -420,7 +539,7 @@ class Builder:
         self.made.release = self.sign("release", value, "release")
         self.block += 3
         self.closing = self.lies.closing(
-            Closing(self.made.release, self.verdict, receipt(self.run, self.block))
+            Closing(self.made.release, self.verdict, self.receipt(self.run, self.block))
         )
         self.write("closing.json", self.closing.to_json())
         self.entries: list[Entry] = [*self.earlier, self.entry, self.closing]
@@ -428,7 +547,7 @@ class Builder:
     def note(self, name: str, value: dict[str, Any], role: str) -> None:
         """Sign a later statement and note it."""
         self.block += 1
-        entry = Note(self.sign(name, value, role), receipt(self.run, self.block))
+        entry = Note(self.sign(name, value, role), self.receipt(self.run, self.block))
         self.write(f"{name}.note.json", entry.to_json())
         self.entries.append(entry)
 
@@ -438,7 +557,7 @@ class Builder:
             champion = self.resolved["champion"]
             value = predicates.promotion_statement(
                 release=self.made.release,
-                model="cartpole",
+                model=self.model,
                 root=self.made.root,
                 version="2",
                 alias="champion",
