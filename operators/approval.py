@@ -113,7 +113,7 @@ def _allowed(user: dict[str, Any], approvers: list[str]) -> str:
             f"{user.get('name')!r} answered, who is none of {approvers}",
             remedy="clear this task to ask again, and see who may act on the DAG",
         )
-    return str(user.get("name", ""))
+    return str(user.get("name") or user.get("id") or "an unnamed user")
 
 
 def _nobody_can_answer(context: Context) -> bool:
