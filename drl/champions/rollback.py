@@ -122,7 +122,7 @@ def roll_back(
         name = _unfinished(journal, changes)
         if name is None:
             _require_agreement(model, present, changes)
-            restored = _target(model, present, changes, to)
+            restored = target(model, present, changes, to)
             name = f"rollback-{len(rollbacks(journal)) + 1}"
         else:
             restored = None  # as the statement says that was signed before
@@ -188,7 +188,8 @@ def _require_agreement(model: str, present: ChampionInfo, changes: Sequence[Chan
         )
 
 
-def _target(model: str, present: ChampionInfo, changes: Sequence[Change], to: int | None) -> Policy | None:
+def target(model: str, present: ChampionInfo, changes: Sequence[Change], to: int | None) -> Policy | None:
+    """To which earlier champion a rollback goes; arguments and errors as :func:`roll_back`."""
     promoted = {c.policy.version: c for c in changes if c.outcome == "promoted"}
     fallen = {c.policy.version for c in changes if c.outcome == "rolled-back"} | {present.version}
     if to is not None:

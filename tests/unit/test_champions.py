@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from drl.champions.history import Policy, champion, history, rollbacks
+from drl.champions.rollback import target
 from drl.digest import canonical_json, sha256_bytes
+from drl.errors import InputError
 from drl.record.dsse import sign
 from drl.record.keys import load_signer
 from drl.record.ledger import Note, Opening, Receipt, pipeline_id
 from drl.record.predicates import promotion_statement, rollback_statement
 from drl.steps.journal import RunJournal
+from drl.stores.registry import ChampionInfo
 
 RECEIPT = Receipt(
     chain_id=31337,
@@ -151,3 +154,31 @@ def test_rollbacks_are_counted_in_their_order(world: World) -> None:
     world.journal(4).write("rollback-1.note.json", b"{}")
     world.journal(4).write("rollback-x.dsse.json", b"{}")
     assert rollbacks(world.journal(4)) == ["rollback-1", "rollback-2", "rollback-10"]
+
+
+def info(number: int) -> ChampionInfo:
+    return ChampionInfo("m", number, f"{number:064x}", f"cartpole/run-{number}", ())
+
+
+def test_a_rollback_goes_to_the_last_champion_that_still_stands(world: World) -> None:
+    for number in (1, 2, 3, 4):
+        world.promote(number, number - 1 or None)
+    assert version(target("m", info(4), world.changes(), None)) == 3
+    world.fall(4, 3)
+    world.fall(3, 1)  # somebody named version 1
+    world.promote(5, 1)
+    world.fall(1, None)
+    assert target("m", info(5), world.changes(), None) is None
+    assert version(target("m", info(5), world.changes(), 2)) == 2
+
+
+@pytest.mark.parametrize("to", [1, 3, 4, 9])
+def test_a_rollback_to_no_earlier_champion_is_refused(world: World, to: int) -> None:
+    world.promote(1, None)
+    world.promote(2, 1)
+    world.fall(2, 1)
+    world.fall(1, None)
+    world.promote(3, None)
+    world.promote(4, 3, outcome="superseded")
+    with pytest.raises(InputError, match=f"version {to} is no earlier champion"):
+        target("m", info(3), world.changes(), to)
