@@ -153,24 +153,40 @@ def _agent_row(agent: Agent) -> dict[str, Any]:
 def walk(
     tx: neo4j.ManagedTransaction, directions: Mapping[str, str], sha256: str, depth: int
 ) -> list[Relative]:
-    """Breadth first, a query for each label and layer: paths in a graph of runs grow exponentially."""
+    """Breadth first, a query for each label and layer: paths in a graph of runs grow exponentially.
+
+    Several runs may have made the same bytes, say a split of the same data. The way back goes on with those
+    of them that it has met, where there are any.
+    """
     found: dict[tuple[str, str], Relative] = {}
+    runs: set[str] = set()
     layer = {"Entity": [sha256], "Activity": list[str]()}
     for distance in range(1, depth + 1):
-        fresh: list[Relative] = []
+        fresh: list[dict[str, Any]] = []
         for label, identifiers in layer.items():
-            rows = tx.run(
-                f"UNWIND $ids AS id {directions[label]} RETURN DISTINCT labels(x)[0] AS label, "
-                "coalesce(x.sha256, x.key) AS id, x.kind AS kind, coalesce(x.name, x.key) AS name",
-                ids=identifiers,
+            query = (
+                f"UNWIND $ids AS id {directions[label]} RETURN DISTINCT id AS start, labels(x)[0] AS label, "
+                "coalesce(x.sha256, x.key) AS id, x.kind AS kind, coalesce(x.name, x.key) AS name, "
+                "x.run AS run"
             )
-            fresh += [Relative(r["label"], r["id"], r["kind"], r["name"], distance) for r in rows]
+            rows = [dict(row) for row in tx.run(query, ids=identifiers)]
+            fresh += _own(rows, runs) if directions is UPSTREAM else rows
         layer = {"Entity": [], "Activity": []}
-        for node in sorted(fresh, key=lambda r: (r.label, r.identifier)):
+        for row in sorted(fresh, key=lambda r: (r["label"], r["id"])):
+            node = Relative(row["label"], row["id"], row["kind"], row["name"], distance)
             if node.identifier != sha256 and (node.label, node.identifier) not in found:
                 found[node.label, node.identifier] = node
                 layer[node.label].append(node.identifier)
+        runs |= {row["run"] for row in fresh if row["label"] == "Activity"}
     return list(found.values())
+
+
+def _own(rows: list[dict[str, Any]], runs: set[str]) -> list[dict[str, Any]]:
+    """Without the activities of other runs where one of ``runs`` made the same entity."""
+    made_by_these = {r["start"] for r in rows if r["label"] == "Activity" and r["run"] in runs}
+    return [
+        r for r in rows if r["label"] != "Activity" or r["start"] not in made_by_these or r["run"] in runs
+    ]
 
 
 def read_run(tx: neo4j.ManagedTransaction, run: str) -> RunLineage:

@@ -80,6 +80,14 @@ def test_everything_a_model_came_from(graph: LineageGraph) -> None:
     assert "evaluate" not in kinds
 
 
+def test_what_other_runs_made_alike_is_not_where_a_model_came_from(graph: LineageGraph) -> None:
+    """The second run's data are those of the first, byte for byte; its code is not."""
+    came_from = {relative.name for relative in graph.ancestry(SECOND.root) if relative.label == "Activity"}
+    assert came_from == {SECOND.key, f"{SECOND.key}/train", f"{SECOND.key}/prepare"}
+    made = {relative.name for relative in graph.ancestry(SECOND.content("train"), depth=1)}
+    assert made == {f"{run.key}/prepare" for run in (FIRST, SECOND, OTHER)}
+
+
 def test_everything_a_source_reached(graph: LineageGraph) -> None:
     reached = {relative.identifier for relative in graph.descendants(sha256_json("prices"))}
     assert {FIRST.root, SECOND.root, OTHER.root, FIRST.content("test")} <= reached
