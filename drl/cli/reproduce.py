@@ -33,7 +33,6 @@ from drl.reproduction.recorded import RecordedTraining, open_training
 from drl.reproduction.reproduce import Replay, Reproduction, checkpoint_at, replay, reproduce
 from drl.reproduction.work import DataMeans, Workshop
 from drl.steps.folder_run import message
-from drl.verification.record import Record
 from drl.verification.trust import load_trust
 
 _SHOWN = 12
@@ -87,7 +86,7 @@ def run(request: Request) -> bool:
     console = Console(highlight=False, soft_wrap=True, stderr=request.as_json)
     with _record(request) as path, open_record(path) as files, tempfile.TemporaryDirectory() as scratch:
         trust = load_trust(request.trust) if request.trust else None
-        training = open_training(Record(files, Path(scratch)), trust)
+        training = open_training(files, Path(scratch), trust)
         return _run(request, training, console)
 
 
@@ -136,12 +135,14 @@ def plan(training: RecordedTraining, *, until: int | None, trusted: bool) -> lis
     if resolved["spec"]["data"] is not None:
         source = resolved["spec"]["data"]["source"]
         data = f"{source['kind']} source, sha256 {source['sha256']}"
+    signer = "which your trust policy trusts" if trusted else "whoever that is: give --trust to be told"
     signers = ", ".join(key[:12] for key in training.keys)
     steps = f"up to iteration {until}" if until else f"{spec.training.time_steps:,} time steps each"
     return [
         f"reproduce  {training.model}, run {resolved['run']}",
         f"model root {training.root}",
-        f"signed by  {signers}, " + ("which your trust policy trusts" if trusted else "whoever that is"),
+        f"signed by  {signers}, {signer}",
+        "verified   up to the decision: nothing is false (the ledger was not asked)",
         f"code       {_code(training)}",
         f"commit     {code['commit']}" + ("" if code["dirty"] is False else ", with uncommitted changes"),
         f"packages   lock {str(packages['lock_sha256'])[:12]}, "

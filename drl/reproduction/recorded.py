@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from drl.artifact import Artifact
-from drl.digest import sha256_json
 from drl.errors import DrlError, Falsified, InputError
 from drl.evaluation.equivalence import seed_margin
+from drl.record.files import RecordFiles
 from drl.record.roots import artifacts_root
 from drl.spec import PipelineSpec
 from drl.training import chain
@@ -18,6 +19,7 @@ from drl.verification.findings import Findings, Label
 from drl.verification.record import POLICY_FILES, Record
 from drl.verification.signatures import check_envelopes
 from drl.verification.trust import TrustPolicy
+from drl.verification.verify import Means, verify_record
 
 _REMEDY = "ask for a complete record of the run; `drl verify` says what is wrong with this one"
 _DATA = ("train.parquet", "validation.parquet", "test.parquet", "test.npy", "demonstrations.parquet")
@@ -94,24 +96,27 @@ class RecordedTraining:
         return sorted(set.intersection(*({link.iteration for link in c} for c in self.chains.values())))
 
 
-def open_training(record: Record, trust: TrustPolicy | None) -> RecordedTraining:
-    """Check signatures and digests of what a reproduction rests on, and read it.
+def open_training(files: RecordFiles, scratch: Path, trust: TrustPolicy | None) -> RecordedTraining:
+    """Verify the record up to its decision, without the ledger, and read what a reproduction rests on.
 
     Args:
-        record: just opened.
-        trust: keys beside the record's own; with it every statement must be signed by a key of its role.
+        files: of the record; must stay open while the training is used.
+        scratch: an empty folder for copies of its files.
+        trust: whom the caller believes; without it signatures hold under the record's own keys.
 
     Raises:
-        Falsified: a signature, schema or digest does not hold, a key is not trusted, or parts contradict.
+        Falsified: a check found something false, or parts of the record contradict each other.
         InputError: something has not the form of its kind.
     """
-    findings = Findings()
-    check_envelopes(record, findings, trust)
-    for finding in findings.all:
-        if finding.label == Label.FALSE:
-            raise Falsified(finding.sentence, remedy=finding.remedy or _REMEDY)
-    if trust is not None:
-        _require_trusted(record, trust)
+    found = verify_record(files, Means(trust=trust, offline=True, level=2)).findings
+    false = [finding for finding in found if finding.label == Label.FALSE]
+    if false:
+        raise Falsified(
+            "\n".join(f"check {f.check}: {f.sentence}" for f in false),
+            remedy="do not run this code; `drl verify` tells more",
+        )
+    record = Record(files, scratch)
+    check_envelopes(record, Findings(), trust)
     try:
         return _read(record)
     except DrlError:
@@ -120,28 +125,9 @@ def open_training(record: Record, trust: TrustPolicy | None) -> RecordedTraining
         raise Falsified(f"the record is not of its format: {error!r}"[:300], remedy=_REMEDY) from error
 
 
-def _require_trusted(record: Record, trust: TrustPolicy) -> None:
-    for name, role in (("intent", "steps"), ("train", "steps"), ("release", "release")):
-        allowed = {key.id for key in trust.keys_for(role)}
-        keys = record.statement(name).keys
-        if not allowed.intersection(keys):
-            raise Falsified(
-                f"{name} is signed by {', '.join(k[:12] for k in keys)}, none of which the trust policy lets "
-                f"sign as {role}",
-                remedy="trust that key, if you know whose it is, or do not run this code",
-            )
-
-
 def _read(record: Record) -> RecordedTraining:
-    intent, train, release = (record.statement(name) for name in ("intent", "train", "release"))
-    if intent.subjects != {"resolved.json": sha256_json(record.resolved)}:
-        raise Falsified("the intent is not about the run that it embeds", remedy=_REMEDY)
-    definition = train.predicate["buildDefinition"]
-    tied = {release.predicate["intent"], definition["externalParameters"]["intent"]}
-    listed = {s["digest"]["sha256"] for s in release.predicate["statements"]}
-    if tied != {intent.sha256} or not {intent.sha256, train.sha256} <= listed:
-        raise Falsified("intent, training and release are not of one run", remedy=_REMEDY)
-    seeds = tuple(_seed(text) for text in definition["externalParameters"]["parameters"]["seeds"])
+    asked = record.statement("train").predicate["buildDefinition"]["externalParameters"]["parameters"]
+    seeds = tuple(_seed(text) for text in asked["seeds"])
     selection = record.json("train/selection.json")
     released, means = int(selection["released"]), tuple(float(m) for m in selection["means"])
     roots = tuple(_policy_root(record, index) for index in range(len(seeds)))
@@ -149,7 +135,7 @@ def _read(record: Record) -> RecordedTraining:
     chains = chain.by_seed(record.read(made), where="train/checkpoints.jsonl")
     if set(chains) != set(seeds) or len(means) != len(seeds) or not 0 <= released < len(seeds):
         raise Falsified("seeds, checkpoints and selection do not belong together", remedy=_REMEDY)
-    if roots[released] != release.predicate["policy"]["root"]:
+    if roots[released] != record.statement("release").predicate["policy"]["root"]:
         raise Falsified("the released policy is not that of the selected seed", remedy=_REMEDY)
     return RecordedTraining(record, seeds, released, roots, chains, means)
 

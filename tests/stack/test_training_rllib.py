@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +188,9 @@ def results(folder: Path) -> dict[str, Any]:
     whole = start(folder, "whole", {name: scenario(folder, name) for name in SPECS})
     killed = scenario(folder, "ppo-resumed", after=4, kill=True)
     assert start(folder, "killed", {"ppo-resumed": killed}).wait(timeout=400) == -signal.SIGKILL
+    moment = killed_at_a_random_moment(folder)
     pieces = {
+        "ppo-random": scenario(folder, "ppo-random", attempt="2"),
         "ppo-resumed": scenario(folder, "ppo-resumed", attempt="2"),
         "ppo-stopped": scenario(folder, "ppo-damaged", after=4),
         "ppo-damaged": scenario(folder, "ppo-damaged", damage=True, attempt="2"),
@@ -203,7 +207,27 @@ def results(folder: Path) -> dict[str, Any]:
         ),
     }
     results = finish(folder, "pieces", start(folder, "pieces", pieces))
+    results["ppo-random"]["moment"] = moment
     return results | finish(folder, "whole", whole)
+
+
+def killed_at_a_random_moment(folder: Path) -> float:
+    """Start a training and kill it some time after its first checkpoint; returns how many seconds after."""
+    process = start(folder, "random", {"ppo-random": scenario(folder, "ppo-random")})
+    end = time.monotonic() + 120
+    while not list((folder / "ppo-random.checkpoints").glob("seed-0/[0-9]*")):
+        assert time.monotonic() < end, (folder / "random.stderr").read_text()[-4000:]
+        time.sleep(0.01)
+    moment = random.uniform(0, 2)
+    time.sleep(moment)
+    process.kill()
+    process.wait(timeout=60)
+    return moment
+
+
+def test_killed_at_a_random_moment(results: dict[str, Any], folder: Path) -> None:
+    """`make soak` does it at many."""
+    assert results["ppo-random"]["roots"] == results["ppo"]["roots"], results["ppo-random"]["moment"]
 
 
 def test_a_resumed_run_has_the_model_roots_of_the_uninterrupted_one(results: dict[str, Any]) -> None:
