@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 import yaml
 from clean_code import WORKING_TREE, clean_code
-from record_factory import receipt
+from record_factory import DATA_SPEC, receipt, write_prices
 
 from drl.artifact import Artifact
 from drl.cli.local_run import run_locally
-from drl.digest import canonical_json
+from drl.digest import canonical_json, sha256_file
 from drl.record.export import (
     RELEASE,
     Piece,
@@ -83,6 +83,23 @@ def tiny_pipeline(folder: Path, **training: Any) -> Path:
     value["evaluation"]["episodes"] = 20
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(value, sort_keys=False))
+    return path
+
+
+def tiny_battery(folder: Path) -> Path:
+    """A battery on invented prices, with a data step, and a few seconds of training."""
+    value = json.loads(json.dumps(DATA_SPEC))
+    folder.mkdir(parents=True, exist_ok=True)
+    value["data"]["source"]["sha256"] = sha256_file(write_prices(folder / "prices.csv"))
+    suite = {
+        "name": "invented_prices",
+        "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "price"}}],
+    }
+    (folder / value["data"]["expectations"]).write_text(json.dumps(suite))
+    settings = {"algorithm": "PPO", "environments": 8, "fragment": 64, "minibatch": 128, "epochs": 2}
+    value["training"] = {"settings": settings, "time_steps": 2048, "seeds": [11, 12], "checkpoint_every": 2}
+    path = folder / "battery.yaml"
     path.write_text(yaml.safe_dump(value, sort_keys=False))
     return path
 

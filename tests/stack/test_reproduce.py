@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trained_record import TrainedRun, reproduction_of, tiny_pipeline, train_here, write_record
+from trained_record import (
+    TrainedRun,
+    reproduction_of,
+    tiny_battery,
+    tiny_pipeline,
+    train_here,
+    write_record,
+)
 from typer.testing import CliRunner, Result
 
 from drl.cli.main import app
@@ -80,3 +87,15 @@ def test_up_to_a_checkpoint(trained: TrainedRun, tmp_path: Path) -> None:
     for seed in found["seeds"]:
         assert seed["recorded"] == seed["again"]
     assert [seed["seed"] for seed in found["seeds"]] == [11, 12]
+
+
+def test_data_are_prepared_again_from_a_file_that_the_reader_has(tmp_path: Path) -> None:
+    """The record names a path of the machine that it was made on, where nothing is any more."""
+    pipeline = tiny_battery(tmp_path / "owner")
+    record = write_record(train_here(tmp_path / "run", pipeline), tmp_path / "battery.zip")
+    source = (tmp_path / "owner" / "prices.csv").rename(tmp_path / "mine.csv")
+    done = reproduce(record, "--i-trust-this-code", "--keep", tmp_path / "kept", "--source", source)
+    assert done.exit_code == 0, done.output
+    for split in ("train", "validation", "test"):
+        assert f"data: {split} has the recorded content" in done.output
+    assert reproduction_of(tmp_path / "kept")["predicate"]["outcome"] == "identical"
