@@ -108,12 +108,12 @@ def reproduce(
     """
     started = _now()
     _bring_data(training, workshop, means, say)
-    summary = workshop.train(None).summary
+    workshop.train(None)
     parting = first_parting(training.chains, _chains(workshop))
-    for index, (seed, root) in enumerate(zip(training.seeds, summary["model_roots"], strict=True)):
-        same = "the same model root" if root == training.roots[index] else "another model root"
-        say(f"seed {seed}: {same}, {root}")
-    root, episodes = str(summary["model_root"]), None
+    roots = workshop.policy_roots()
+    for seed, recorded, again in zip(training.seeds, training.roots, roots, strict=True):
+        say(f"seed {seed}: {'the same' if again == recorded else 'another'} model root, {again}")
+    root, episodes = roots[workshop.released()], None
     if root != training.root and training.margin is not None:
         workshop.evaluate()
         episodes = Episodes.read(workshop.output("evaluate", "episodes.jsonl"))

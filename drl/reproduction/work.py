@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from drl.artifact import Artifact
 from drl.data.sources import SourceStore, fetch
 from drl.data.wheel import extract_member
 from drl.digest import canonical_json, sha256_file
-from drl.errors import DataError, DrlError, InputError
+from drl.errors import DataError, DrlError, InputError, StepError
+from drl.policy.root import model_root
 from drl.reproduction.place import Place
 from drl.reproduction.recorded import RecordedTraining
 from drl.spec import DataSpec, WheelSource
 from drl.steps.exchange import FolderExchange
 from drl.steps.folder_run import run_in_folder
-from drl.steps.inputs import step_inputs
+from drl.steps.inputs import POLICY_FILES, step_inputs
 from drl.steps.request import StepName, StepRequest, StepResult
 
 
@@ -84,7 +88,7 @@ class Workshop:
     def evaluate(self) -> StepResult:
         """Play the held-out episodes with the policy that was trained and chosen again."""
         parameters = {
-            "released": self._results["train"].summary["released"],
+            "released": self.released(),
             "alpha": self.training.spec.promotion.alpha,
             "champion_root": None,
         }
@@ -96,9 +100,36 @@ class Workshop:
         return dict(contents or {})
 
     def output(self, step: StepName, name: str) -> Path:
-        """A file that a step wrote."""
-        artifact = self._results[step].output(name)
+        """A file that a step wrote; its digest is checked.
+
+        Raises:
+            StepError: the step wrote no such file.
+        """
+        try:
+            artifact = self._results[step].output(name)
+        except KeyError as error:
+            raise StepError(
+                f"{step} made no {name}", remedy="see whether the code that ran is the recorded one"
+            ) from error
         return self._exchange.get(artifact, self.folder / "outputs" / step)
+
+    def policy_roots(self) -> list[str]:
+        """Model root of each seed's policy, computed here from the files and not believed of the step."""
+        folders = [f"seed-{index}" for index in range(len(self.training.seeds))]
+        for folder in folders:
+            for name in POLICY_FILES:
+                self.output("train", f"{folder}/{name}")
+        return [model_root(self.folder / "outputs" / "train" / folder) for folder in folders]
+
+    def released(self) -> int:
+        """Index of the seed that was chosen again: highest mean validation return, the first of equals."""
+        means = json.loads(self.output("train", "selection.json").read_bytes())["means"]
+        if len(means) != len(self.training.seeds):
+            raise StepError(
+                f"selection.json has {len(means)} means for {len(self.training.seeds)} seeds",
+                remedy="see whether the code that ran is the recorded one",
+            )
+        return int(np.argmax(means))
 
     def _take_from_record(self) -> bool:
         record, files = self.training.record, self.training.prepared()
