@@ -1,6 +1,6 @@
 """How fast the lineage graph answers with 10,000 runs in it, on the embedded server and on a Neo4j.
 
-Run: drl stack up; PYTHONPATH=tests python benchmarks/lineage_questions.py [--runs 10000]
+Run: drl stack up; PYTHONPATH=tests python benchmarks/lineage_questions.py [--runs 10000] [--server embedded]
 A Neo4j is measured too where DRL_TEST_NEO4J_URI, _USER and _PASSWORD name one; its only database is emptied.
 
 The runs are two real shapes (promoted and held, from the journals that the tests write) under new digests:
@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bolt_servers import empty_neo4j
+from bolt_servers import SERVERS, empty_neo4j
 from lineage_runs import START, JournalRun, write_run
 
 from drl.digest import sha256_bytes
@@ -244,17 +244,19 @@ def embedded(runs: int) -> None:
         command(f"drop database {settings.database}")
 
 
+def neo4j(runs: int) -> None:
+    settings = GraphSettings(*(os.environ[f"DRL_TEST_NEO4J_{part}"] for part in ("URI", "USER", "PASSWORD")))
+    empty_neo4j(settings)
+    ask_all("Neo4j 5.26 Community", settings, runs)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--runs", type=int, default=10_000)
-    runs = arguments.parse_args().runs
-    embedded(runs)
-    if "DRL_TEST_NEO4J_URI" in os.environ:
-        settings = GraphSettings(
-            *(os.environ[f"DRL_TEST_NEO4J_{part}"] for part in ("URI", "USER", "PASSWORD"))
-        )
-        empty_neo4j(settings)
-        ask_all("Neo4j 5.26 Community", settings, runs)
+    arguments.add_argument("--server", choices=SERVERS, action="append")
+    given = arguments.parse_args()
+    for server in given.server or SERVERS:
+        {"embedded": embedded, "neo4j": neo4j}[server](given.runs)
 
 
 if __name__ == "__main__":

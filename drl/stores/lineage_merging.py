@@ -80,4 +80,6 @@ def _by_key(lineage: RunLineage) -> dict[str, object]:
     nodes: dict[str, object] = {f"entity {e.sha256}": e for e in lineage.entities}
     nodes |= {f"activity {a.key}": a for a in lineage.activities}
     nodes |= {f"agent {a.key_id}": a for a in lineage.agents}
-    return nodes | {f"{r.source} {r.kind} {r.target} {r.role}".rstrip(): r for r in lineage.relations}
+    return nodes | {
+        f"relation {r.source} {r.kind} {r.target} {r.role}".rstrip(): r for r in lineage.relations
+    }

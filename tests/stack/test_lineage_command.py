@@ -73,6 +73,13 @@ def drl(stack: Stack) -> Iterator[Command]:
         yield Command(dict(os.environ), graph)
 
 
+@pytest.fixture(scope="module")
+def whole(drl: Command) -> Command:
+    """The command, once the graph has both runs."""
+    drl.shown("rebuild")
+    return drl
+
+
 def test_a_graph_that_lacks_a_run_is_told_and_mended(drl: Command) -> None:
     checked = drl("rebuild", "--check")
     assert checked.returncode == 1
@@ -85,28 +92,34 @@ def test_a_graph_that_lacks_a_run_is_told_and_mended(drl: Command) -> None:
     cypher(drl.graph, "MATCH (n:Agent {key_id: 'nobody'}) DELETE n")
 
 
-def test_what_a_model_was_made_of_with_and_without_the_word(drl: Command) -> None:
-    shown = drl.shown("battery", "--depth", "4")
-    assert shown == drl.shown("of", "battery", "--depth", "4")
+def test_what_a_model_was_made_of_with_and_without_the_word(whole: Command) -> None:
+    shown = whole.shown("battery", "--depth", "4")
+    assert shown == whole.shown("of", "battery", "--depth", "4")
     for word in ("source /data/prices.csv", "1 step back", "train battery/run-2/train", SECOND.root[:16]):
         assert word in shown, word
-    assert {n["kind"] for n in json.loads(drl.shown("--json", "battery"))} > {"source", "code", "checkpoint"}
-    assert "release.dsse.json" in drl.shown("from", FIRST.root)
+    assert {n["kind"] for n in json.loads(whole.shown("--json", "battery"))} > {
+        "source",
+        "code",
+        "checkpoint",
+    }
+    assert "release.dsse.json" in whole.shown("from", FIRST.root)
 
 
-def test_questions_as_tables_and_as_json(drl: Command) -> None:
-    assert "battery  1" in drl.shown("trained-on", FIRST.content("train"))
-    assert [c["version"] for c in json.loads(drl.shown("trained-on", "eeeeeee", "--json"))] == ["2"]
-    assert "no champion was trained on it" in drl.shown("trained-on", "f" * 40)
-    difference = drl.shown("diff", "battery", "1", "2")
+def test_questions_as_tables_and_as_json(whole: Command) -> None:
+    assert "battery  1" in whole.shown("trained-on", FIRST.content("train"))
+    assert [c["version"] for c in json.loads(whole.shown("trained-on", "eeeeeee", "--json"))] == ["2"]
+    assert "no champion was trained on it" in whole.shown("trained-on", "f" * 40)
+    difference = whole.shown("diff", "battery", "1", "2")
     assert "settings.training.time_steps  1000" in difference
     assert "the same: source, train, validation, test, environment, packages" in difference
     day = FIRST.at(0).date().isoformat()
-    assert json.loads(drl.shown("champion", "battery", "--on", day, "--json"))["version"] == "1"
-    assert f"champion since {SECOND.at(11).isoformat()}" not in drl.shown("champion", "battery", "--on", day)
-    assert SECOND.at(11).isoformat() in drl.shown("champion", "battery")
-    assert "had no champion" in drl.shown("champion", "battery", "--on", "2020-01-01")
-    assert "no audited proof fails" in drl.shown("failing")
+    assert json.loads(whole.shown("champion", "battery", "--on", day, "--json"))["version"] == "1"
+    assert f"champion since {SECOND.at(11).isoformat()}" not in whole.shown(
+        "champion", "battery", "--on", day
+    )
+    assert SECOND.at(11).isoformat() in whole.shown("champion", "battery")
+    assert "had no champion" in whole.shown("champion", "battery", "--on", "2020-01-01")
+    assert "no audited proof fails" in whole.shown("failing")
 
 
 @pytest.mark.parametrize(
@@ -120,19 +133,19 @@ def test_questions_as_tables_and_as_json(drl: Command) -> None:
         (("export", "--run", "battery/run-9"), "not in the lineage graph"),
     ],
 )
-def test_what_cannot_be_asked_is_said(drl: Command, arguments: tuple[str, ...], message: str) -> None:
-    done = drl(*arguments)
+def test_what_cannot_be_asked_is_said(whole: Command, arguments: tuple[str, ...], message: str) -> None:
+    done = whole(*arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
     assert "what to do" in done.stderr
 
 
-def test_exports(drl: Command, tmp_path: Path) -> None:
+def test_exports(whole: Command, tmp_path: Path) -> None:
     out = tmp_path / "ancestry.json"
-    drl.shown("export", "battery", "--out", str(out))
+    whole.shown("export", "battery", "--out", str(out))
     document = ProvDocument.deserialize(content=out.read_text(), format="json")
     names = {str(record.identifier) for record in document.get_records()}
     assert f"sha256:{SECOND.root}" in names
     assert "drl:battery/run-2/prepare" in names
-    events = drl.shown("export", "--run", FIRST.key, "--format", "openlineage").splitlines()
+    events = whole.shown("export", "--run", FIRST.key, "--format", "openlineage").splitlines()
     assert {json.loads(event)["job"]["name"] for event in events} >= {"battery.train", "battery.evaluate"}

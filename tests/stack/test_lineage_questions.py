@@ -176,7 +176,7 @@ def test_a_changed_graph_is_told_from_the_bucket(graph: LineageGraph, documents:
     found = compare(documents, graph)
     assert found.different == (f"entity {FIRST.root}",)
     assert found.superfluous == ("agent nobody",)
-    assert [line.split()[1] for line in found.missing] == ["WAS_DERIVED_FROM"]
+    assert [line.split()[2] for line in found.missing] == ["WAS_DERIVED_FROM"]
     assert rebuild(documents, graph).missing == ()
 
 
