@@ -253,7 +253,9 @@ def _sign(
     if request.note:
         from drl.cli.reproduction_note import note
 
-        receipt = note(training, envelope, signer.public_key)
+        opened = training.record.statement("release").predicate["opening"]["receipt"]
+        run, pipeline = str(training.resolved["run"]), training.spec.pipeline
+        receipt = note(run, pipeline, opened, envelope, signer.public_key)
         console.print(f"noted      {sha256_bytes(envelope)} on run {receipt['run']}: {receipt['tx']}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from securesystemslib.signer import SSlibKey
@@ -11,12 +12,20 @@ from drl.cli.lineage_again import record_again
 from drl.cli.show import records
 from drl.digest import sha256_bytes
 from drl.errors import InputError
-from drl.reproduction.recorded import RecordedTraining
 from drl.steps.journal import ENVELOPE, RunJournal
 
 
-def note(training: RecordedTraining, envelope: bytes, key: SSlibKey) -> dict[str, Any]:
+def note(
+    run: str, pipeline: str, opened: Mapping[str, Any], envelope: bytes, key: SSlibKey
+) -> dict[str, Any]:
     """Note the statement; returns the receipt. It may be run again after an interruption.
+
+    Args:
+        run: key of the run.
+        pipeline: its pipeline.
+        opened: receipt of the run's opening, as the record has it.
+        envelope: the signed statement.
+        key: that signed it.
 
     Raises:
         InputError: the run was not made by this deployment, whose ledger account cannot note it.
@@ -25,21 +34,18 @@ def note(training: RecordedTraining, envelope: bytes, key: SSlibKey) -> dict[str
     from drl.cli.main import use_stack
 
     use_stack()
-    ledger, run = open_ledger(), str(training.resolved["run"])
-    receipt = training.record.statement("release").predicate["opening"]["receipt"]
-    journal = RunJournal(records(), run)
-    if not journal.has("closing.json") or receipt["writer"] != ledger.writer:
+    ledger, journal = open_ledger(), RunJournal(records(), run)
+    own = journal.read_json("opening.json")["entry"]["receipt"] if journal.has("closing.json") else None
+    if own != dict(opened):
         raise InputError(
-            f"run {run} was written to the ledger by {receipt['writer']}, not by this deployment",
+            f"run {run}, opened by {opened['writer']} in {opened['tx']}, is none of this deployment",
             remedy="send the signed statement to whoever runs that deployment",
         )
     sha256 = sha256_bytes(envelope)
     name = f"reproduction-{sha256[:16]}"
     journal.keep_key(key)
     journal.write(f"{name}{ENVELOPE}", envelope)
-    noted = journal.once(
-        f"{name}.note.json", lambda: ledger.note(training.spec.pipeline, receipt["run"], sha256).to_json()
-    )
+    noted = journal.once(f"{name}.note.json", lambda: ledger.note(pipeline, opened["run"], sha256).to_json())
     record_again(run)
     found: dict[str, Any] = noted["receipt"]
     return found
