@@ -57,7 +57,12 @@ def check_data(record: Record, findings: Findings, means: DataMeans) -> HeldOut 
             return HeldOut(read_test(record), None)
         return None
     with findings.guard(26):
-        parts = _splits(record, _source_file(record, means))
+        parts, cleaning = _splits(record, _source_file(record, means))
+        findings.require(
+            26,
+            same_json(cleaning, record.json_list("prepare/cleaning.json")),
+            "cleaning.json is not what the cleaning rules do to the source",
+        )
         _compare(record, findings, means, parts)
         return HeldOut(parts["test"], parts["validation"])
     return None
@@ -82,7 +87,8 @@ def _source_file(record: Record, means: DataMeans) -> Path:
     return given
 
 
-def _splits(record: Record, source: Path) -> dict[str, Columns]:
+def _splits(record: Record, source: Path) -> tuple[dict[str, Columns], list[Any]]:
+    """The splits, and what cleaning did."""
     try:
         from drl.data.cleaning import clean
         from drl.data.text_table import read_text_table, to_columns
@@ -93,10 +99,11 @@ def _splits(record: Record, source: Path) -> dict[str, Columns]:
         ) from error
     data = record.spec.data
     assert data is not None  # noqa: S101 - asked by the caller
-    table, _ = clean(read_text_table(source), data.cleaning)
+    table, reports = clean(read_text_table(source), data.cleaning)
     columns = to_columns(table, time_column=data.splits.time_column)
     spans = resolve_spans(data.splits, date.fromisoformat(record.resolved["run_date"]))
-    return split(known_by(columns, data.splits.time_column, spans), data.splits, spans)
+    parts = split(known_by(columns, data.splits.time_column, spans), data.splits, spans)
+    return parts, [report.to_json() for report in reports]
 
 
 def _compare(record: Record, findings: Findings, means: DataMeans, parts: dict[str, Columns]) -> None:

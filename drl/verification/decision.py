@@ -53,6 +53,8 @@ def check_decision(record: Record, findings: Findings) -> None:
             "the champion was not played, or one was that the intent does not name",
         )
         differing = [name for name, value in expected.items() if not same_json(kept.get(name), value)]
+        beside = sorted(kept.keys() ^ (expected.keys() | {"alpha", "validation", "onnx"}))
+        holds &= findings.require(14, not beside, f"evaluation.json has, or lacks, the members {beside}")
         holds &= findings.require(
             14, not differing, f"evaluation.json differs from what follows in: {', '.join(differing)}"
         )

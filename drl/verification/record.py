@@ -175,6 +175,14 @@ class Record:
         """The canonical JSON of a file that the evidence names."""
         return parse_canonical(self.read(self.made(name)), what=name)
 
+    def json_list(self, name: str) -> list[dict[str, Any]]:
+        """The canonical JSON list of a file that the evidence names."""
+        held = parse_canonical(b'{"list":%s}' % self.read(self.made(name)), what=name)
+        value = held["list"]
+        if len(held) != 1 or not isinstance(value, list):
+            raise Falsified(f"{name} is not a JSON list", remedy="ask for the record again")
+        return value
+
     def path(self, artifact: Artifact, call_it: str) -> Path:
         """A copy of a named file in a folder of ours, with size and digest checked.
 

@@ -24,6 +24,7 @@ from drl.verification.reproduction import check_reproduction
 from drl.verification.result import Result, conclude
 from drl.verification.signatures import check_envelopes, check_signers
 from drl.verification.trust import TrustPolicy
+from drl.verification.validation import check_validation
 
 REPLAYED = 3
 """From this level on, policies are played again."""
@@ -79,6 +80,7 @@ def verify_record(files: RecordFiles, means: Means) -> Result:
         check_ledger(record, findings, facts, means.trust)
         statements.check_seeds(record, findings)
         statements.check_steps(record, findings)
+        check_validation(record, findings)
         counted = account(findings, facts)
         check_signers(record, findings, means.trust, facts.times(record))
         statements.check_scope(record, findings, means.trust)
