@@ -64,6 +64,7 @@ benchmark: install ## the short ones; benchmarks/README.md has the long ones and
 	@$(BIN)/python benchmarks/dag_parsing.py
 	@$(BIN)/python benchmarks/budget.py
 	@$(BIN)/python benchmarks/many_runs.py
+	@$(BIN)/python benchmarks/record_hashing.py
 	@PYTHONPATH=$(VENV)/benchmarks $(BIN)/python benchmarks/training_speed.py
 
 schema: ## publish the JSON Schema of a pipeline file

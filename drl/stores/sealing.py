@@ -189,7 +189,7 @@ class SealedBucket:
         if held is None or held < until:
             raise StoreError(
                 f"S3 at {self._settings.endpoint} took a lock on s3://{bucket}/{key} and did not keep it",
-                remedy="create the sealed bucket with object lock enabled; `drl stack doctor` proves it",
+                remedy="create the sealed bucket with object lock enabled; `drl store doctor` proves it",
             )
         end = held.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return SealedArtifact(artifact, f"s3://{bucket}/{key}", version, end)
