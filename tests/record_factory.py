@@ -129,6 +129,7 @@ class Lies:
         champion: direction of the champion's policy, None for no champion (no lie by itself).
         directions: of the seeds' policies.
         seeds: training seeds instead of those that follow.
+        chain: a real ledger client to write to, instead of inventing receipts (no lie).
         block_hash: of the opening's block.
         opening: changes ``opening.json`` after it was made.
         splits: changes the splits, by name, before they are written.
@@ -153,6 +154,7 @@ class Lies:
     champion: float | None = None
     directions: tuple[float, ...] = (-1.0, 1.0)
     seeds: list[str] | None = None
+    chain: Any = None
     block_hash: str = "0x" + "bb" * 32
     opening: Callable[[dict[str, Any]], None] = lambda opening: None
     splits: Callable[[dict[str, Columns]], None] = lambda splits: None
@@ -340,17 +342,12 @@ class Builder:
         self.earlier = self.lies.earlier(self.made)
         self.run = self.made.run = 1 + sum(isinstance(e, Opening) for e in self.earlier)
         rule = self.spec.promotion
-        self.entry = Opening(
-            self.made.intent,
-            self.resolved["test_data"],
-            self.lies.look,
-            self.receipt(self.run, self.block, block_hash=self.lies.block_hash),
-        )
+        self.entry = self._opening()
         wanted = self.spec.training.seeds
         seeds = (
             wanted
             if isinstance(wanted, list)
-            else derive_seeds(self.made.intent, self.lies.block_hash, wanted)
+            else derive_seeds(self.made.intent, self.entry.receipt.block_hash, wanted)
         )
         self.opening = {
             "entry": self.entry.to_json(),
@@ -360,6 +357,23 @@ class Builder:
         }
         self.lies.opening(self.opening)
         self.write("opening.json", self.opening)
+
+    def _opening(self) -> Opening:
+        intent, test_data = self.made.intent, self.resolved["test_data"]
+        if self.lies.chain is not None:
+            return self.lies.chain.open(self.spec.pipeline, intent, test_data)
+        place = self.receipt(self.run, self.block, block_hash=self.lies.block_hash)
+        return Opening(intent, test_data, self.lies.look, place)
+
+    def _closing(self) -> Closing:
+        if self.lies.chain is not None:
+            return self.lies.chain.close(self.spec.pipeline, self.run, self.made.release, self.verdict)
+        return Closing(self.made.release, self.verdict, self.receipt(self.run, self.block))
+
+    def _note(self, statement: str) -> Note:
+        if self.lies.chain is not None:
+            return self.lies.chain.note(self.spec.pipeline, self.run, statement)
+        return Note(statement, self.receipt(self.run, self.block))
 
     def _provenance(
         self, step: str, inputs: list[Artifact], outputs: list[Artifact], parameters: Any
@@ -540,16 +554,14 @@ class Builder:
         self.verdict = value["predicate"]["verdict"]
         self.made.release = self.sign("release", value, "release")
         self.block += 3
-        self.closing = self.lies.closing(
-            Closing(self.made.release, self.verdict, self.receipt(self.run, self.block))
-        )
+        self.closing = self.lies.closing(self._closing())
         self.write("closing.json", self.closing.to_json())
         self.entries: list[Entry] = [*self.earlier, self.entry, self.closing]
 
     def note(self, name: str, value: dict[str, Any], role: str) -> None:
         """Sign a later statement and note it."""
         self.block += 1
-        entry = Note(self.sign(name, value, role), self.receipt(self.run, self.block))
+        entry = self._note(self.sign(name, value, role))
         self.write(f"{name}.note.json", entry.to_json())
         self.entries.append(entry)
 
@@ -578,6 +590,9 @@ class Builder:
         shown = self.lies.account(list(self.entries))
         number = self.block + 1
         head = {"number": number, "hash": block_hash(number), "time": TIME0 + 60 * number}
+        if self.lies.chain is not None:
+            last = self.entries[-1].receipt
+            head = {"number": last.block_number, "hash": last.block_hash, "time": last.block_time}
         self.write(
             "account.json",
             {"format": "drl.account/1", "head": head, "entries": [e.to_json() for e in shown]},
