@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from drl.stores.settings import GraphSettings
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 20
+_PIPED_WIDTH = 1000  # cells are folded to a terminal's width, never for a program that reads them
 
 
 def made_of(model: str, depth: int, *, as_json: bool) -> None:
@@ -236,7 +238,7 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
 def _print(
     value: Any, titles: Sequence[str], rows: Sequence[Sequence[str]], nothing: str, *, as_json: bool
 ) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     if as_json:
         console.print_json(json.dumps(value))
         return
