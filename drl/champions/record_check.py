@@ -48,10 +48,10 @@ class RecordCheck:
         files = StoredRecord.of(journal, entries, head, self._store)
         means = Means(trust=self._trust(entries), open_ledger=lambda _: view, level=_LEVEL)
         result = verify_record(files, means)
-        if result.exit_code == 0:
-            return [Remark("holds", "record", result.sentence)]
         kind: Kind = "false" if result.exit_code == 1 else "undetermined"
-        return [Remark(kind, "record", reason) for reason in result.reasons]
+        remarks = [Remark(kind, "record", reason) for reason in result.reasons if result.exit_code]
+        remarks += [Remark("undetermined", "record", message) for message in files.unread]
+        return remarks or [Remark("holds", "record", result.sentence)]
 
     def _trust(self, entries: Sequence[Entry]) -> TrustPolicy:
         receipt = entries[0].receipt  # as the chain itself gave it

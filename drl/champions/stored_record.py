@@ -6,12 +6,13 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from drl.artifact import Artifact
 from drl.digest import canonical_json
-from drl.errors import Falsified
+from drl.errors import Falsified, StoreError
 from drl.record.dsse import read_unverified
 from drl.record.export import (
     ACCOUNT,
@@ -41,12 +42,17 @@ class StoredRecord:
         documents: statements, ledger entries and public keys, by name in the record.
         files: what the statements name, by name in the record; fetched each time they are opened.
         store: has the files under lock.
+
+    Attributes:
+        unread: one message for each time that a file could not be fetched. A verifier takes a file that is
+            not there for one that did not travel; here all of them should be.
     """
 
     def __init__(self, documents: Mapping[str, bytes], files: Mapping[str, Artifact], store: Sealed) -> None:
         self._documents = documents
         self._files = files
         self._store = store
+        self.unread: list[str] = []
 
     @classmethod
     def of(
@@ -66,8 +72,8 @@ class StoredRecord:
         names = journal.names()
         release = read_unverified(journal.read(RELEASE))["predicate"]
         documents = {new: journal.read(old) for old, new in document_names(names, release).items()}
-        signed = [name for name in names if name.endswith(ENVELOPE)]
-        for key in {key for name in signed for key in journal.keys_of(name.removesuffix(ENVELOPE))}:
+        signed = [Path(name).name.removesuffix(ENVELOPE) for name in documents if name.endswith(ENVELOPE)]
+        for key in {key for name in signed for key in journal.keys_of(name)}:
             documents[key_name(key)] = journal.read(f"{KEYS}{key}.pem")
         documents[ACCOUNT] = canonical_json(account_json(entries, head))
         files = travelling_files(journal.read_json("resolved.json"), release, with_data=False)
@@ -97,10 +103,18 @@ class StoredRecord:
             yield io.BytesIO(self._documents[name])
             return
         artifact = self._file(name)
-        with tempfile.TemporaryDirectory() as folder:
-            plain = Artifact(artifact.sha256, artifact.sha256, artifact.size)
-            with self._store.get(plain, Path(folder), sealed=True).open("rb") as stream:
-                yield stream
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            self._fetch(artifact, Path(folder)).open("rb") as stream,
+        ):
+            yield stream
+
+    def _fetch(self, artifact: Artifact, folder: Path) -> Path:
+        try:
+            return self._store.get(replace(artifact, name=artifact.sha256), folder, sealed=True)
+        except StoreError as error:
+            self.unread.append(f"{artifact.name}: {error.message}")
+            raise
 
     def _file(self, name: str) -> Artifact:
         if name not in self._files:

@@ -1,0 +1,108 @@
+"""The verifier's word about a champion's record as the stores hold it. Ledger and bucket are stand-ins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from record_factory import Builder, InventedLedger, built, signer
+
+from drl.artifact import Artifact
+from drl.champions.audit import Remark
+from drl.champions.record_check import RecordCheck
+from drl.errors import StoreError
+from drl.record.key_files import public_pem
+from drl.record.keyring import KeyEntry
+from drl.steps.journal import RunJournal
+
+RUN = "cartpole/run-1"
+KEYS = [
+    KeyEntry(role, key.keyid, f"file:/{role}.pem", public_pem(key).decode(), "2026-11-01T00:00:00+00:00")
+    for role, key in ((role, signer(role).public_key) for role in ("steps", "release", "approval"))
+]
+
+
+class Documents(dict[str, bytes]):
+    """The journal's bucket, in memory."""
+
+    def read(self, key: str) -> bytes:
+        return self[key]
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(key for key in self if key.startswith(prefix))
+
+
+class Bucket:
+    """The sealed bucket: a record's folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, artifact: Artifact, into: Path, *, sealed: bool = False) -> Path:
+        source = self._folder / artifact.sha256
+        if not sealed or not source.exists():
+            raise StoreError(f"{artifact.sha256[:12]} is not there", remedy="look for it")
+        return Path(shutil.copyfile(source, into / artifact.name))
+
+
+class Ledgers:
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+
+    def view(self, pipeline: str) -> InventedLedger:
+        assert pipeline == "cartpole"
+        return InventedLedger(self._builder.entries)
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    return built(tmp_path_factory.mktemp("records") / "record")
+
+
+def journal(builder: Builder) -> tuple[Documents, RunJournal]:
+    documents = Documents()
+    for path in builder.folder.rglob("*"):
+        name = path.relative_to(builder.folder).as_posix().removeprefix("notes/")
+        if path.is_file() and not name.startswith("sha256/") and name != "account.json":
+            documents[f"journal/{RUN}/{name}"] = path.read_bytes()
+    return documents, RunJournal(documents, RUN)
+
+
+def check(builder: Builder, run: RunJournal, keys: list[KeyEntry] = KEYS) -> list[Remark]:
+    bucket = Bucket(builder.folder / "sha256")
+    return RecordCheck(Ledgers(builder), bucket, keys)(run, builder.entries)
+
+
+def test_a_good_record_holds_in_one_remark(builder: Builder) -> None:
+    _, run = journal(builder)
+    [remark] = check(builder, run)
+    assert (remark.kind, remark.about) == ("holds", "record")
+    assert "Level 2" in remark.sentence
+
+
+def test_a_changed_statement_is_false_and_named(builder: Builder) -> None:
+    documents, run = journal(builder)
+    key = f"journal/{RUN}/evaluation.dsse.json"
+    documents[key] = documents[key].replace(b'"sig":"', b'"sig":"AAAA')
+    remarks = check(builder, run)
+    assert {remark.kind for remark in remarks} == {"false"}
+    assert any("evaluation.dsse.json" in remark.sentence for remark in remarks)
+
+
+def test_a_key_that_is_not_in_the_key_ring_is_not_believed(builder: Builder) -> None:
+    _, run = journal(builder)
+    remarks = check(builder, run, [entry for entry in KEYS if entry.role != "release"])
+    assert remarks
+    assert "holds" not in {remark.kind for remark in remarks}
+
+
+def test_a_file_gone_from_the_bucket_is_not_passed_over(builder: Builder, tmp_path: Path) -> None:
+    _, run = journal(builder)
+    partly = tmp_path / "sha256"
+    shutil.copytree(builder.folder / "sha256", partly)
+    largest = max(partly.iterdir(), key=lambda path: path.stat().st_size)
+    largest.unlink()
+    remarks = RecordCheck(Ledgers(builder), Bucket(partly), KEYS)(run, builder.entries)
+    assert "undetermined" in {remark.kind for remark in remarks}
+    assert any(f"{largest.name[:12]} is not there" in remark.sentence for remark in remarks)
