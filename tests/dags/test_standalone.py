@@ -177,7 +177,7 @@ def test_nobody_else_on_the_network_can_reach_it(server: AirflowServer) -> None:
 
 
 def test_every_pipeline_is_there_without_import_errors(server: AirflowServer) -> None:
-    assert {dag["dag_id"] for dag in server.get("dags")["dags"]} == DAGS
+    until(lambda: {dag["dag_id"] for dag in server.get("dags")["dags"]} == DAGS, "not all are parsed")
     assert server.get("importErrors")["import_errors"] == []
     assert server.get("plugins/importErrors")["import_errors"] == []
 
