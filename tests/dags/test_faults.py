@@ -47,14 +47,6 @@ from operators.live_metrics import LiveMetrics
 BEFORE_TRAINING = ["resolve", "open_run"]
 
 
-@pytest.fixture(scope="module")
-def recorded(airflow_here: AirflowBundle) -> dict[str, StepResult]:
-    """What the steps of a tiny run answered; their outputs stay in the store by digest."""
-    run = OperatorRun(write_pipeline(airflow_here.dags, "faults_recorded"), "recorded")
-    run.execute_all()
-    return {step: run.run.result(step) for step in ("train", "evaluate")}
-
-
 @pytest.fixture
 def replayed(recorded: dict[str, StepResult], monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that take no time, for tests of what happens around them."""
@@ -160,6 +152,21 @@ def test_a_dead_server_is_named_and_the_retry_ends_right(
     servers.up()
     for later in run.tasks[run.tasks.index(task) :]:
         run.execute(later)
+    assert_whole(run)
+
+
+def test_a_chain_that_is_down_is_waited_for_without_a_worker(
+    airflow_here: AirflowBundle, servers: Stack
+) -> None:
+    write_pipeline(airflow_here.dags, "faults_waiting", training={"seeds": [5]})
+    test = airflow_here.start("faults_waiting")
+    test.wait_for(r"end task task_id=resolve\b")
+    kill_server(servers, "evm")
+    test.wait_for("next try in 15 s, the last one before")
+    test.wait_for("Pausing task as DEFERRED")
+    servers.up()
+    assert test.wait().succeeded, test.log[-5000:]
+    run = OperatorRun(airflow_here.dags / "faults_waiting.yaml", test.run_id)
     assert_whole(run)
 
 
