@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from vectors.make_record import found
 
 from drl.record.files import open_record
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 RECORDS = sorted(VECTORS.glob("record-v*.zip"))
-
-sys.path.append(str(VECTORS))
-from make_record import found  # noqa: E402
 
 
 def test_there_is_a_record_of_each_format() -> None:

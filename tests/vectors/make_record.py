@@ -1,4 +1,4 @@
-"""Makes ``record-v1.zip``, its trust policy and what a verifier finds: a small honest record of format version 1.
+"""Makes ``record-v1.zip``, its trust policy and what a verifier finds: an honest record of format version 1.
 
     PYTHONPATH=tests python tests/vectors/make_record.py
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def found(record: Path) -> dict[str, Any]:
-    """What a verifier with this trust policy finds offline: labels of each check, level, standing, exit code."""
+    """What a verifier with its trust policy finds offline: level, standing, exit code and each check's labels."""
     trust = load_trust(record.with_suffix(".trust.yaml"))
     with open_record(record) as files:
         result = verify_record(files, Means(trust=trust, offline=True))
