@@ -16,7 +16,7 @@ import pytest
 
 from drl.training import chain
 
-MOMENTS = {"ppo": 10, "dqn": 4, "sac": 4}
+MOMENTS = {"ppo": 10, "dqn": 3, "sac": 3}
 LONGEST_START_S = 120.0
 
 
