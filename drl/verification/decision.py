@@ -15,10 +15,12 @@ from drl.record.ledger import Opening
 from drl.record.outcome import Approval, release_outcome
 from drl.verification.findings import Findings
 from drl.verification.ledger_view import read_entry
-from drl.verification.record import POLICY_FILES, Record, same_json
+from drl.verification.record import POLICY_FILES, Record, resources, same_json
 from drl.verification.statements import champion_root
 
 _FORMAT = "drl.evaluation/1"
+_SELECTION_FORMAT = "drl.selection/1"
+_SELECTION = {"format", "rule", "seed", "episodes", "means", "released"}
 _MOST_DRAWS = 2_000_000_000
 _MOST_RESAMPLES = 10_000_000
 
@@ -143,7 +145,9 @@ def check_selection(record: Record, findings: Findings) -> None:
         facts = (
             (len(means) == record.spec.training.seed_count, f"{len(means)} validation means"),
             (bool(np.isfinite(means).all()), "a validation mean is not finite"),
-            (selection["rule"] == RULE, f"another selection rule: {selection['rule']!r}"),
+            (selection.keys() == _SELECTION, f"members {sorted(selection)}"),
+            (selection["format"] == _SELECTION_FORMAT, f"format {str(selection['format'])[:40]!r}"),
+            (selection["rule"] == RULE, f"another selection rule: {str(selection['rule'])[:80]!r}"),
             (selection["seed"] == validation_seed(record.spec.evaluation), "other validation reset seeds"),
             (released == int(np.argmax(means)), f"seed {released} was released, not the best on validation"),
             (policy == files, f"the released policy is not that of seed {released}"),
@@ -175,8 +179,8 @@ def check_evaluation(record: Record, findings: Findings) -> None:
             }
             for name, actor in sorted(kept["actors"].items())
         ]
-        listed = {r["name"]: r["digest"]["sha256"] for r in said["evidence"]}
-        made = {n.removeprefix("evaluate/"): a.sha256 for n, a in record.evidence.items()}
+        listed = resources(said["evidence"], where="evaluation, evidence")
+        made = {n.removeprefix("evaluate/"): (a.sha256, a.size) for n, a in record.evidence.items()}
         holds = findings.require(
             17,
             same_json(said["decision"], kept["decision"]) and same_json(said["participants"], participants),
@@ -184,7 +188,7 @@ def check_evaluation(record: Record, findings: Findings) -> None:
         )
         holds &= findings.require(
             17,
-            all(made.get(name) == digest for name, digest in listed.items()),
+            all(made.get(name) == (a.sha256, a.size) for name, a in listed.items()),
             "the signed evaluation names other files than the release",
         )
         if holds:

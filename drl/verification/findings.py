@@ -141,5 +141,7 @@ class Findings:
             self.not_checked(check, error.message, remedy=error.remedy)
         except DrlError as error:
             self.false(check, error.message, remedy=error.remedy)
+        except OSError as error:
+            self.not_checked(check, f"this machine: {error}", remedy="mend that, and verify again")
         except _MALFORMED as error:
             self.false(check, f"{CHECKS[check]}: not of its format ({type(error).__name__}: {error})"[:300])

@@ -55,9 +55,11 @@ class HeldOut:
 
 def check_policies(record: Record, findings: Findings) -> None:
     """Checks 19 and 20: each policy is a network that fits its description, and the ONNX file is the same."""
-    policies = {"policy": record.policy}
-    if record.champion is not None:
-        policies["champion"] = record.champion_files
+    policies: dict[str, dict[str, Artifact]] = {}
+    with findings.guard(19):
+        policies["policy"] = record.policy
+        if record.champion is not None:
+            policies["champion"] = record.champion_files
     for name, files in policies.items():
         with findings.guard(19):
             policy = NumpyPolicy.load(record.policy_folder(files))
@@ -234,7 +236,10 @@ def check_selection_replay(
         for index, said in enumerate(selection["means"]):
             tell(f"replaying the selection, seed {index}")
             files = {n: record.made(f"train/seed-{index}/{n}") for n in POLICY_FILES}
-            _check_mean(record, findings, held_out, files, index, float(said))
+            episodes = _check_mean(record, findings, held_out, files, index, float(said))
+            findings.require(
+                25, selection["episodes"] == episodes, f"{episodes} validation episodes, not the number kept"
+            )
         if not findings.having(25, Label.FALSE):
             findings.recomputed(25, f"{len(selection['means'])} seeds score on validation what selected one")
 
@@ -248,7 +253,8 @@ def _require_few(rollouts: int) -> None:
 
 def _check_mean(
     record: Record, findings: Findings, held_out: HeldOut, files: dict[str, Artifact], index: int, said: float
-) -> None:
+) -> int:
+    """Compare one seed's mean with what is said; returns how many episodes were scored."""
     policy = NumpyPolicy.load(record.policy_folder(files))
     first = validation_seed(record.spec.evaluation)
     played = _play(record, policy, held_out.validation, first, None, "policy")
@@ -258,6 +264,7 @@ def _check_mean(
         abs(found - said) <= RETURN_TOLERANCE * max(1.0, abs(said)),
         f"seed {index} scores {found} on validation, not {said}",
     )
+    return len(played.returns)
 
 
 def read_test(record: Record) -> Columns | None:

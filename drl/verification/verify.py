@@ -15,6 +15,7 @@ from drl.verification.ledger import account, check_champion, check_ledger, gathe
 from drl.verification.ledger_view import OpenLedger
 from drl.verification.record import Record
 from drl.verification.replay import (
+    HeldOut,
     check_environment,
     check_policies,
     check_replay,
@@ -82,7 +83,8 @@ def verify_record(files: RecordFiles, means: Means) -> Result:
         statements.check_steps(record, findings)
         check_validation(record, findings)
         counted = account(findings, facts)
-        check_signers(record, findings, means.trust, facts.times(record))
+        with findings.guard(12):
+            check_signers(record, findings, means.trust, facts.times(record))
         statements.check_scope(record, findings, means.trust)
         means.tell("recomputing the decision")
         decision.check_decision(record, findings)
@@ -116,4 +118,4 @@ def _replay(record: Record, findings: Findings, means: Means, scratch: Path) -> 
     held_out = check_data(record, findings, DataMeans(scratch, means.source, means.fetch, allowed))
     if held_out is not None:
         check_replay(record, findings, held_out, allowed, means.tell)
-        check_selection_replay(record, findings, held_out, allowed, means.tell)
+    check_selection_replay(record, findings, held_out or HeldOut(None, None), allowed, means.tell)
