@@ -343,6 +343,7 @@ class Builder:
         self.run = self.made.run = 1 + sum(isinstance(e, Opening) for e in self.earlier)
         rule = self.spec.promotion
         self.entry = self._opening()
+        self.run = self.made.run = self.entry.receipt.run
         wanted = self.spec.training.seeds
         seeds = (
             wanted

@@ -233,8 +233,3 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, date):
         return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
     return value
-
-
-def trust_schema() -> dict[str, Any]:
-    """The JSON Schema of a trust policy (draft 2020-12), for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **TrustPolicy.model_json_schema()}

@@ -36,13 +36,18 @@ def policy(receipt, minimum="{level: 3, verdict: PROMOTE}"):
     return trust_text(ledger=ledger, minimum=minimum)
 
 
+def named(text):
+    """Another intent: the same intent is opened once."""
+    return lambda spec: spec.update(description=text)
+
+
 def false(result):
     return {f.check for f in result.findings if f.label == Label.FALSE}
 
 
 def test_the_chain_confirms_a_true_record_and_betrays_a_hidden_run(ledger, anvil, tmp_path):
     first = built(tmp_path / "first", chain=ledger, directions=(-1.0, -1.0))
-    record = built(tmp_path / "record", chain=ledger, earlier=lambda made: first.entries)
+    record = built(tmp_path / "record", chain=ledger, spec=named("two"), earlier=lambda made: first.entries)
     trust = tmp_path / "trust.yaml"
     trust.write_text(policy(record.entry.receipt))
     arguments = ["verify", str(record.folder), "--trust", str(trust), "--rpc", anvil.url]
@@ -53,6 +58,7 @@ def test_the_chain_confirms_a_true_record_and_betrays_a_hidden_run(ledger, anvil
     hidden = build_record(
         tmp_path / "hidden",
         chain=ledger,
+        spec=named("three"),
         earlier=lambda made: record.entries,
         account=lambda entries: entries[2:],
     )
@@ -64,7 +70,8 @@ def test_the_chain_confirms_a_true_record_and_betrays_a_hidden_run(ledger, anvil
 def test_a_reorganisation_takes_the_entries_with_it(ledger, anvil, tmp_path):
     record = built(tmp_path / "record", chain=ledger)
     trust = parse_trust(policy(record.entry.receipt), where="trust")
-    anvil.rpc("anvil_reorg", 5, [])
+    head = int(anvil.rpc("eth_blockNumber"), 16)
+    anvil.rpc("anvil_reorg", head - record.entry.receipt.block_number + 1, [])
     with open_record(record.folder) as files:
         result = verify_record(files, Means(trust=trust, open_ledger=asking(anvil.url)))
     assert result.exit_code == 1
