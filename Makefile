@@ -13,7 +13,7 @@ PIP         := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE=
 TORCH       := $(shell grep -E '^torch==' requirements.txt)
 
-.PHONY: run ui install test check lint soak lock benchmark schema clean
+.PHONY: run ui install test check lint soak fuzz lock benchmark schema clean
 
 run: install ## data → training → evaluation → registration, then the last screen
 	@$(BIN)/drl stack up
@@ -58,6 +58,10 @@ lint: install
 
 soak: install ## whole matrices of faults; takes hours
 	@$(BIN)/python -m pytest tests/soak
+
+fuzz: install ## the parsers of a stranger's bytes, 60 s each
+	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/fuzz --no-deps -r tests/fuzz/requirements.txt
+	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python tests/fuzz/parsers.py 60
 
 benchmark: install ## the short ones; benchmarks/README.md has the long ones and all figures
 	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/benchmarks --no-deps -r benchmarks/requirements.txt
