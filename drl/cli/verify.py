@@ -55,10 +55,12 @@ def verify(
     Returns:
         the exit code: 0 good, 1 false, 2 could not tell.
     """
-    if rpc is not None and offline:
-        raise InputError("--rpc together with --offline", remedy="give one of the two")
+    with _own_mistakes():
+        if rpc is not None and offline:
+            raise InputError("--rpc together with --offline", remedy="give one of the two")
+        policy = load_trust(trust) if trust else None
     means = Means(
-        trust=load_trust(trust) if trust else None,
+        trust=policy,
         open_ledger=_asking(rpc) if rpc else None,
         offline=offline,
         level=level,
@@ -66,13 +68,22 @@ def verify(
         fetch=_fetch if fetch else None,
         tell=lambda line: typer.echo(f"… {line}", err=True),
     )
-    with _opened(record) as files:
+    with _own_mistakes(), _opened(record) as files:
         result = verify_record(files, means)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
     else:
         render(result, Console(highlight=False, soft_wrap=True))
     return result.exit_code
+
+
+@contextmanager
+def _own_mistakes() -> Iterator[None]:
+    """What the verifier gave and cannot be used leaves the record's truth open: exit code 2, not 1."""
+    try:
+        yield
+    except InputError as error:
+        raise Undetermined(error.message, remedy=error.remedy) from error
 
 
 def render(result: Result, console: Console) -> None:

@@ -176,6 +176,26 @@ def test_the_command_prints_labels_numbers_and_a_level(true_record, tmp_path):
     assert json.loads(as_json.stdout)["level"] == 3
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["none.zip"], ["RECORD", "--trust", "none.yaml"], ["RECORD", "--rpc", "http://localhost", "--offline"]],
+)
+def test_a_mistake_of_the_verifier_says_nothing_about_the_record(
+    true_record, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    given = [str(true_record[0]) if a == "RECORD" else a for a in arguments]
+    shown = CliRunner().invoke(app, ["verify", *given])
+    assert shown.exit_code == 2
+    assert "what to do" in shown.stderr
+
+
+def test_a_zip_that_is_none_is_false(tmp_path):
+    (tmp_path / "record.zip").write_bytes(b"no zip")
+    shown = CliRunner().invoke(app, ["verify", str(tmp_path / "record.zip")])
+    assert shown.exit_code == 1
+
+
 def test_control_characters_of_a_record_do_not_reach_the_terminal(tmp_path):
     folder = built(
         tmp_path / "record",
