@@ -41,10 +41,10 @@ def _check(
     trusted = trust is not None and any(k.id in envelope.keys for k in trust.keys_for("reproduction"))
     note = facts.notes.get(envelope.name)
     noted = facts.online and note is not None and note in (facts.entries or [])
-    if not trusted or not noted:
+    if trusted and outcome == "different":
+        findings.false(31, f"a reproduction by the trusted key {key[:12]} came to a different policy")
+    elif not trusted or not noted:
         why = "by a key that no trust policy trusts for it" if not trusted else "not seen on the ledger"
         findings.claimed(31, f"training was repeated: {outcome} ({why})", key=key)
-    elif outcome == "different":
-        findings.false(31, f"a reproduction by the trusted key {key[:12]} came to a different policy")
     else:
         findings.recomputed(31, f"training was repeated by the trusted key {key[:12]}: {outcome}")

@@ -1,8 +1,8 @@
 """Fuzz what reads a stranger's bytes: python tests/fuzz/parsers.py [SECONDS] [TARGET ...], by `make fuzz`.
 
 Each target runs in a process of its own, for a bounded time, from the files of the format's vector. A parser
-may refuse with an error of the project, and where the verifier turns errors of wrong shapes into findings, with
-these; anything else, a hang or a giant allocation ends the run, which prints it.
+may refuse with an error of the project, and where the verifier turns errors of wrong shapes into findings,
+with these; anything else, a hang or a giant allocation ends the run, which prints it.
 """
 
 from __future__ import annotations
