@@ -165,8 +165,8 @@ def check_selection(record: Record, findings: Findings) -> None:
 def check_evaluation(record: Record, findings: Findings) -> None:
     """Check 17: the signed evaluation says what ``evaluation.json`` says, about the files kept."""
     with findings.guard(17):
-        said = record.statement("evaluation").predicate
-        kept = record.json("evaluate/evaluation.json")
+        statement = record.statement("evaluation")
+        said, kept = statement.predicate, record.json("evaluate/evaluation.json")
         kinds = {b.name: b.kind for b in record.spec.evaluation.baselines}
         roots = {"policy": kept["model_root"], "champion": kept["champion_root"]}
         participants = [
@@ -195,6 +195,13 @@ def check_evaluation(record: Record, findings: Findings) -> None:
             findings.recomputed(
                 17, f"the signed evaluation of {len(participants)} actors is evaluation.json's"
             )
+            findings.claimed(17, _onnx(kept["onnx"]), key=statement.key)
+
+
+def _onnx(said: dict[str, Any]) -> str:
+    """What the evaluation says of the ONNX file; a check would need ONNX Runtime and every observation."""
+    share, count = float(said["equal_actions"]), int(said["observations"])
+    return f"that ONNX Runtime acted the same on {100 * share:.6g} % of {count:,} observations"
 
 
 def check_outcome(record: Record, findings: Findings) -> None:
