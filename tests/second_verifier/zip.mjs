@@ -68,7 +68,7 @@ function list(zip, count, from, to) {
     const kind = (zip.readUInt32LE(at + 38) >>> 16) & 0o170000;
     const name = zip.subarray(at + 46, at + 46 + nameLength).toString("latin1");
     need([0, name.endsWith("/") ? 0o040000 : 0o100000].includes(kind), `${name} is neither a file nor a folder`);
-    members.push({ name, flags: zip.readUInt16LE(at + 8), method: zip.readUInt16LE(at + 10), crc: zip.readUInt32LE(at + 16), size, packed, offset });
+    members.push({ name, flags: zip.readUInt16LE(at + 8), method: zip.readUInt16LE(at + 10), size, packed, offset });
     at += 46 + nameLength + extraLength + commentLength;
   }
   need(at === to, "bytes behind its members");
@@ -99,7 +99,7 @@ function layOut(zip, members, to) {
 }
 
 function unpack(zip, member) {
-  const { name, flags, method, crc, size, packed, offset } = member;
+  const { name, flags, method, size, packed, offset } = member;
   const [nameLength, extraLength] = [zip.readUInt16LE(offset + 26), zip.readUInt16LE(offset + 28)];
   const from = offset + 30 + nameLength + extraLength;
   need(zip.readUInt32LE(offset) === LOCAL, "a damaged local header");
@@ -108,9 +108,9 @@ function unpack(zip, member) {
   need((flags & ~0x080e) === 0 && [0, 8].includes(method), `${name} is encrypted, or packed in another way`);
   const wide = wideSizes(zip.subarray(offset + 30 + nameLength, from));
   const pick = (o) => (zip.readUInt32LE(offset + o) === NOWHERE ? wide() : zip.readUInt32LE(offset + o));
-  const local = [zip.readUInt32LE(offset + 14), pick(22), pick(18)];
+  const local = [pick(22), pick(18)];
   const later = (flags & 8) !== 0;
-  need([crc, size, packed].every((wanted, i) => local[i] === wanted || (later && local[i] === 0)), `${name} has two sizes`);
+  need([size, packed].every((wanted, i) => local[i] === wanted || (later && local[i] === 0)), `${name} has two sizes`);
   need(size < MIB || size <= 200 * packed, `${name} unpacks to too much`);
   const stored = zip.subarray(from, from + packed);
   need(stored.length === packed, `${name} is cut off`);
@@ -127,9 +127,8 @@ function inflate(stored, size) {
 }
 
 /** Length of the data descriptor, with or without its mark, of 32 or 64 bits. */
-function descriptor(zip, at, { crc, packed, size }) {
+function descriptor(zip, at, { packed, size }) {
   const mark = zip.readUInt32LE(at) === DESCRIPTOR ? 4 : 0;
-  need(zip.readUInt32LE(at + mark) === crc, "a descriptor of another member");
   if (zip.readUInt32LE(at + mark + 4) === packed && zip.readUInt32LE(at + mark + 8) === size) return mark + 12;
   need(u64(zip, at + mark + 4) === packed && u64(zip, at + mark + 12) === size, "a descriptor of another member");
   return mark + 20;

@@ -1,6 +1,6 @@
 """Every lie and every way of tampering with a record: two verifiers in two languages say the same of each.
 
-A tampered record is often false in several ways at once; there it has to be false for both, on the same level.
+A tampered record is often false in several ways at once; there both have to say so, on the same level.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from record_factory import build_record, trust_text, write_prices
 from tampering import Files, Tamper, distinct, files_in, sample, tampers
 from two_verifiers import ours, theirs
 
-EACH = 25
+EACH = 8
 """Of each kind of tamper."""
 
 
