@@ -585,16 +585,19 @@ function isAboutThisRun(r, name, { predicateType, predicate, subject }) {
   need(predicate.outcome !== "promoted" || verdict === "PROMOTE", `${name} promotes what was released with ${verdict}`);
 }
 
-/** Noted revocations that the trust policy lets their signer make, with the note's time. */
+/** Noted revocations, with the note's time. */
 function revocations(r) {
   return r.later
     .filter((name) => kindOf(r.statement(name)) === "revocation")
-    .map((name) => ({ ...r.envelope(name), since: r.note(name).receipt.block_time }))
-    .filter(({ keyids, since }) => !r.trust || keyids.some((k) => r.trust.allows(k, ["revocation", "release"], since)));
+    .map((name) => ({ ...r.envelope(name), since: r.note(name).receipt.block_time }));
 }
 
+/** Whether somebody who may had revoked a key before a time. */
 const isRevoked = (r, keyid, time) =>
-  revocations(r).some((v) => v.statement.predicate.what === "key" && v.statement.subject[0].digest.sha256 === keyid && time >= v.since);
+  revocations(r).some(({ statement: { predicate, subject }, keyids, since }) => {
+    const about = predicate.what === "key" && subject[0].digest.sha256 === keyid && time >= since;
+    return about && keyids.some((signer) => r.trust.allows(signer, ["revocation", "release"], since));
+  });
 
 function rolesFor(statement) {
   const kind = kindOf(statement);
