@@ -23,7 +23,6 @@ function main() {
 try {
   process.exitCode = main();
 } catch (error) {
-  if (!(error instanceof Malformed)) throw error;
-  console.error(error.message);
-  process.exitCode = 1;
+  console.error(error instanceof Malformed ? error.message : error.stack);
+  process.exitCode = error instanceof Malformed ? 1 : 2;
 }
