@@ -16,6 +16,7 @@ from typing import Any
 from record_factory import built, trust_text
 
 from drl.record.files import open_record
+from drl.verification.findings import Label
 from drl.verification.trust import load_trust
 from drl.verification.verify import Means, verify_record
 
@@ -44,19 +45,17 @@ def main() -> None:
 
 
 def found(record: Path) -> dict[str, Any]:
-    """What a verifier with its trust policy finds offline: level, standing, exit code and each check's labels."""
+    """What a verifier with its trust policy finds offline: level, standing, exit code, checks."""
     trust = load_trust(record.with_suffix(".trust.yaml"))
     with open_record(record) as files:
         result = verify_record(files, Means(trust=trust, offline=True))
-    checks: dict[str, list[str]] = {}
-    for finding in result.findings:
-        checks.setdefault(str(finding.check), []).append(str(finding.label))
     return {
         "level": result.level,
         "verdict": result.standing.verdict,
         "standing": result.standing.state,
         "exit_code": result.exit_code,
-        "checks": {check: sorted(labels) for check, labels in checks.items()},
+        "recomputed": sorted({f.check for f in result.findings if f.label == Label.RECOMPUTED}),
+        "false": sorted({f.check for f in result.findings if f.label == Label.FALSE}),
     }
 
 
