@@ -55,7 +55,7 @@ test: install $(CHECKERS) ## every test; the cluster tests want KUBECONFIG
 	@$(BIN)/python -m pytest
 
 check: install lint ## before each commit
-	@$(BIN)/python -m pytest -q tests/unit
+	@$(BIN)/python -m pytest -q -n 2 tests/unit
 
 lint: install
 	@$(BIN)/ruff format --check .
