@@ -37,7 +37,7 @@ SPECS = {
     "ppo": TESTS.specification(TESTS.PPO, time_steps=24 * 256),
     # Buffers that overflow, so that what was thrown away is part of the state too.
     "dqn": TESTS.specification(TESTS.DQN | {"buffer": 500}, time_steps=2_000),
-    "sac": TESTS.specification(TESTS.SAC | {"buffer": 400}, entry_point="Pendulum-v1", time_steps=1_000),
+    "sac": TESTS.specification(TESTS.SAC | {"buffer": 400}, entry_point="Pendulum-v1", time_steps=600),
 }
 
 
