@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from web3 import Web3
@@ -15,6 +15,8 @@ from drl.stores.contract import run_ledger
 _SPAN = 10_000
 
 E = TypeVar("E", Opening, Closing, Note)
+# Writer, pipeline and run of the events asked for, as far as given; None for any.
+Topics = Sequence[str | None]
 
 
 class LedgerReader:
@@ -35,23 +37,22 @@ class LedgerReader:
 
     def opening(self, writer: str, intent: str) -> Opening | None:
         """The opening of a writer with an intent, or None."""
-        _, block = self._view("opening", Web3.to_checksum_address(writer), "0x" + intent)
-        return next((e for e in self._written(block, writer, Opening) if e.intent == intent), None)
+        run, block = self._view("opening", Web3.to_checksum_address(writer), "0x" + intent)
+        found = self._written(block, [_word(writer), None, _number(run)], Opening)
+        return next((e for e in found if e.intent == intent), None)
 
     def closing(self, writer: str, pipeline: str, run: int) -> Closing | None:
         """The closing of a run, or None."""
         name = pipeline_id(pipeline)
         _, block = self._view("closing", Web3.to_checksum_address(writer), "0x" + name, run)
-        found = self._written(block, writer, Closing)
-        return next((e for e in found if (e.receipt.pipeline, e.receipt.run) == (name, run)), None)
+        return next(self._written(block, [_word(writer), "0x" + name, _number(run)], Closing), None)
 
     def note(self, writer: str, pipeline: str, run: int, statement: str) -> Note | None:
         """A note on a run, or None."""
         name = pipeline_id(pipeline)
         block = self._view("noted", Web3.to_checksum_address(writer), "0x" + name, run, "0x" + statement)
-        wanted = (name, run, statement)
-        found = self._written(block, writer, Note)
-        return next((e for e in found if (e.receipt.pipeline, e.receipt.run, e.statement) == wanted), None)
+        found = self._written(block, [_word(writer), "0x" + name, _number(run)], Note)
+        return next((e for e in found if e.statement == statement), None)
 
     def looks(self, writer: str, test_data: str) -> int:
         """How many openings of a writer, in all pipelines, have named this held-out data."""
@@ -61,7 +62,7 @@ class LedgerReader:
         """Every entry of a writer's pipeline, in the order of the chain."""
         with self._rpc.reaching("asking for the newest block"):
             head = self._rpc.web3.eth.block_number
-        topics = [_word(writer), "0x" + pipeline_id(pipeline)]
+        topics: Topics = [_word(writer), "0x" + pipeline_id(pipeline)]
         return [
             entry
             for first in range(self._first_block, head + 1, _SPAN)
@@ -72,14 +73,14 @@ class LedgerReader:
         with self._rpc.reaching(f"asking the ledger for {name}"):
             return self._contract.functions[name](*arguments).call()
 
-    def _written(self, block: int, writer: str, kind: type[E]) -> Iterator[E]:
-        """A writer's entries of one kind in one block; none in block 0, which stands for "never"."""
+    def _written(self, block: int, topics: Topics, kind: type[E]) -> Iterator[E]:
+        """Entries of one kind in one block; none in block 0, which stands for "never"."""
         if block:
-            for entry in self._entries(block, block, [_word(writer)]):
+            for entry in self._entries(block, block, topics):
                 if isinstance(entry, kind):
                     yield entry
 
-    def _entries(self, first: int, last: int, topics: list[str]) -> list[Entry]:
+    def _entries(self, first: int, last: int, topics: Topics) -> list[Entry]:
         names = {self._contract.events[name]().topic: name for name in ("Opened", "Closed", "Noted")}
         with self._rpc.reaching("reading the ledger's events"):
             logs = self._rpc.web3.eth.get_logs(
@@ -133,6 +134,11 @@ class LedgerReader:
 
 def _hex(value: bytes) -> str:
     return "0x" + bytes(value).hex()
+
+
+def _number(value: int) -> str:
+    """A number as an indexed event argument."""
+    return f"0x{value:064x}"
 
 
 def _word(address: str) -> str:
