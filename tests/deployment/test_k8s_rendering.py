@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from checkov_findings import findings
 from k8s_manifests import COMPONENTS, ROOT, SOURCE, every_object, folder, of_kind, render, tool, workloads
 
 # Components that change what another one brings.
 AFTER = {"gpu-timeslicing": ["gpu"]}
-SKIPS = Path(__file__).with_name("checkov_skips.yaml")
-
-
-@dataclass(frozen=True)
-class Skip:
-    """Findings that are meant."""
-
-    check: str
-    resources: str
-    reason: str
-
-    def covers(self, check: str, resource: str) -> bool:
-        return self.check == check and re.fullmatch(self.resources, resource) is not None
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -81,22 +67,11 @@ def test_all_objects_are_valid_by_the_schemas_of_kubernetes(tmp_path: Path) -> N
     assert checked == len(every_object()) - len(own)
 
 
-def test_checkov_finds_nothing_but_what_is_meant(tmp_path: Path) -> None:
-    (tmp_path / "all.yaml").write_text(yaml.dump_all(every_object(), Dumper=yaml.CSafeDumper))
-    done = subprocess.run(
-        [tool("checkov"), "--skip-download", "--framework", "kubernetes", "-o", "json", "-d", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    report = json.loads(done.stdout)
-    assert report["summary"]["passed"] > 1000, "it looked at everything"
-    assert report["summary"]["parsing_errors"] == 0
-    found = {(c["check_id"], c["resource"]) for c in report["results"]["failed_checks"]}
-    skips = [Skip(**entry) for entry in yaml.safe_load(SKIPS.read_text())]
-    assert {f for f in found if not any(skip.covers(*f) for skip in skips)} == set()
-    unused = [skip for skip in skips if not any(skip.covers(*f) for f in found)]
-    assert not unused, "a skip that covers nothing hides what comes next"
+def test_checkov_finds_nothing_but_what_is_meant() -> None:
+    found = findings()["kubernetes"]
+    assert found.passed > 1000, "it looked at everything"
+    assert found.unexplained() == set()
+    assert found.idle() == []
 
 
 def test_root_applies_the_base_closed_to_the_network() -> None:
