@@ -3,6 +3,9 @@
 anvil is told no key: it runs without accounts of its own, and the one account of the stack is given a balance
 through the node's development interface. So no secret is on its command line, and it signs for nobody.
 Whoever reaches its port can still rewrite its chain: it is a demo chain and proves no time to others.
+
+anvil makes block 0 anew at each start and dates it by its clock, so a restart would change the genesis hash.
+Here block 0 has a date that follows from the account, and the clock is set at each start.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +26,7 @@ from drl.local.server import HOST, Say, Server
 CHAIN_ID = 31337
 BALANCE = 10_000 * 10**18
 """Wei given to the account of a new chain."""
+_FIRST_DATE = 1_600_000_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Anvil(Server):
             ),
             *("--accounts", "0", "--state", str(self._state), "--state-interval", "1"),
             *("--preserve-historical-states", "--no-cors", "--quiet"),
+            *("--timestamp", str(self._genesis_time)),
         ]
 
     def prepare(self, say: Say) -> None:
@@ -80,7 +86,8 @@ class Anvil(Server):
         return bool(json_rpc(self.url, "eth_chainId") == hex(CHAIN_ID))
 
     def initialise(self) -> None:
-        """Give the account of a new chain its balance."""
+        """Set the clock, and give the account of a new chain its balance."""
+        json_rpc(self.url, "evm_setTime", int(time.time()))
         if json_rpc(self.url, "eth_getBalance", self.address, "latest") == "0x0":
             json_rpc(self.url, "anvil_setBalance", self.address, hex(BALANCE))
 
@@ -90,6 +97,11 @@ class Anvil(Server):
             None,
             "0x0",
         )
+
+    @property
+    def _genesis_time(self) -> int:
+        """Seconds since the epoch; six hexadecimal digits keep the chains of different homes apart."""
+        return _FIRST_DATE + int(self.address[-6:], 16)
 
     @property
     def _state(self) -> Path:

@@ -116,9 +116,18 @@ def send_transaction(settings: dict[str, str]) -> str:
     ).transactionHash.hex()
 
 
+def genesis(settings: dict[str, str]) -> str:
+    return Web3(Web3.HTTPProvider(settings["DRL_EVM_RPC_URL"])).eth.get_block(0).hash.hex()
+
+
 def block_of(settings: dict[str, str], transaction: str) -> int:
     chain = Web3(Web3.HTTPProvider(settings["DRL_EVM_RPC_URL"]))
     return chain.eth.get_transaction_receipt(transaction).blockNumber
+
+
+def time_of(settings: dict[str, str], transaction: str) -> int:
+    chain = Web3(Web3.HTTPProvider(settings["DRL_EVM_RPC_URL"]))
+    return chain.eth.get_block(chain.eth.get_transaction_receipt(transaction).blockHash).timestamp
 
 
 def test_a_session_stack_is_healthy_and_loopback_only_and_keeps_its_promises(stack: Stack) -> None:
@@ -247,6 +256,7 @@ def test_life_of_a_stack(stack_home: Path) -> None:
     node(settings, "a node")
     s3(settings).put_object(Bucket="staging", Key="kept", Body=b"an object")
     transaction = send_transaction(settings)
+    chain = genesis(settings)
     time.sleep(1.5)  # anvil writes its state every second
 
     # kill -9 of all servers and their children.
@@ -283,6 +293,9 @@ def test_life_of_a_stack(stack_home: Path) -> None:
     assert len([line for line in said if "is taken by another program" in line]) == len(holders)
     assert stack.environment() != settings
     assert_kept(stack.environment(), transaction)
+    assert genesis(stack.environment()) == chain, "after two starts it is still the chain that receipts name"
+    later = send_transaction(stack.environment())
+    assert abs(time_of(stack.environment(), later) - time.time()) < 30
     assert {server.state for server in stack.status()} == {"healthy"}
 
     # A process that only has the recorded pid is somebody else's, and is left alone.
