@@ -31,7 +31,7 @@ from drl.local.state import Credentials, State
 def state() -> State:
     key = S3Key("access-1", "secret-1")
     return State(
-        Credentials("secret-2", "secret-3", key, key, key, "secret-4", "secret-5", "0xaddress"),
+        Credentials("secret-2", "secret-3", key, key, key, "secret-4", "secret-5", "0xadd2e5"),
         ports={k.name: {n: 12_000 + i for i, n in enumerate(k.port_names)} for k in KINDS},
         processes={"evm": ProcessRecord(1, 2.0, ("a", "b"), "f", True)},
     )
@@ -59,7 +59,7 @@ def test_no_state_is_none_and_a_damaged_one_is_an_error_without_secrets(tmp_path
 def test_secrets_are_in_no_repr_and_are_redacted_from_logs(state: State, tmp_path: Path) -> None:
     servers = Servers.of(Home(tmp_path), state)
     assert "secret-" not in repr(state.credentials) + repr(servers)
-    assert state.redact("a secret-2 b secret-5 c 0xaddress") == "a *** b *** c 0xaddress"
+    assert state.redact("a secret-2 b secret-5 c 0xadd2e5") == "a *** b *** c 0xadd2e5"
 
 
 def test_no_server_has_a_secret_on_its_command_line(state: State, tmp_path: Path) -> None:
