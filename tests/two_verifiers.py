@@ -49,6 +49,8 @@ def ours(record: Path, trust: Path) -> Said:
     if not done.stdout.startswith("{"):
         return _refused(done.exit_code, done.output)
     said = json.loads(done.stdout)
+    if not said["findings"]:
+        return _refused(done.exit_code, done.output)
     false = {f["check"] for f in said["findings"] if f["label"] == "FALSE"}
     return Said(min(said["level"], 2), frozenset(false) & CHECKS)
 

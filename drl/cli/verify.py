@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from drl.errors import InputError, Undetermined
+from drl.errors import DrlError, InputError, Undetermined
 from drl.record.files import RecordFiles, open_record
 from drl.spec import FileSource, S3Source, Source
 from drl.verification.findings import LEVELS, Finding, Label
+from drl.verification.ledger import Standing
 from drl.verification.ledger_view import LedgerAddress, LedgerView, OpenLedger
 from drl.verification.result import Result
 from drl.verification.trust import load_trust
@@ -68,13 +70,26 @@ def verify(
         fetch=_fetch if fetch else None,
         tell=lambda line: typer.echo(f"… {line}", err=True),
     )
-    with _own_mistakes(), _opened(record) as files:
-        result = verify_record(files, means)
+    try:
+        with _own_mistakes(), _opened(record) as files:
+            result = verify_record(files, means)
+    except DrlError as error:
+        if as_json:
+            typer.echo(json.dumps(_unread(error), indent=2))
+        raise
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
     else:
         render(result, Console(highlight=False, soft_wrap=True))
     return result.exit_code
+
+
+def _unread(error: DrlError) -> dict[str, Any]:
+    """What programs are told of a record that could not be read as one: no findings."""
+    nothing = Result(
+        (), 0, Standing(None, "unknown", error.message), None, None, error.exit_code, (error.message,)
+    )
+    return {**nothing.to_json(), "sentence": error.message}
 
 
 @contextmanager

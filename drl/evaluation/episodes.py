@@ -12,6 +12,8 @@ from drl.digest import canonical_json
 from drl.errors import InputError, StepError
 from drl.evaluation.rollout import Rollout
 
+_TOO_LONG = 2**53
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -58,17 +60,19 @@ class Episodes:
         """Read what :meth:`write` wrote, equal in every number.
 
         Raises:
-            InputError: a line is malformed, or the actors' episodes are not the same.
+            InputError: a line is not canonical JSON of exactly these members, its length is no positive whole
+                number, the last line has no line feed, or the actors' episodes are not the same.
         """
         labels: dict[str, list[str]] = {}
         returns: dict[str, list[float]] = {}
         lengths: dict[str, list[int]] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        *lines, rest = path.read_bytes().split(b"\n")
+        if rest or not lines:
+            raise InputError(f"{path}: no line feed at its end", remedy="give the file as it was written")
+        for number, line in enumerate(lines, start=1):
             try:
-                value = json.loads(line)
-                actor, label = str(value["actor"]), str(value["episode"])
-                outcome, length = float(value["return"]), int(value["length"])
-            except (ValueError, KeyError, TypeError) as error:
+                actor, label, outcome, length = _read_line(line)
+            except (ValueError, KeyError, TypeError, InputError) as error:
                 raise InputError(
                     f"{path}, line {number}: not an episode: {error!r}",
                     remedy="give the file as it was written",
@@ -87,6 +91,19 @@ class Episodes:
             {actor: np.array(values, dtype=np.float64) for actor, values in returns.items()},
             {actor: np.array(values, dtype=np.int64) for actor, values in lengths.items()},
         )
+
+
+def _read_line(line: bytes) -> tuple[str, str, float, int]:
+    """Actor, label, return and length; ValueError, TypeError or InputError when it is no such line."""
+    value = json.loads(line, parse_int=float)
+    if canonical_json(value) != line or set(value) != {"actor", "episode", "length", "return"}:
+        raise ValueError("not the canonical JSON of these members")
+    actor, label, outcome, length = (value[name] for name in ("actor", "episode", "return", "length"))
+    if not (isinstance(actor, str) and isinstance(label, str) and type(outcome) is type(length) is float):
+        raise TypeError("a member of another type")
+    if not (length.is_integer() and 0 < length < _TOO_LONG):
+        raise ValueError(f"length {length}")
+    return actor, label, outcome, int(length)
 
 
 def _ends(labels: list[str]) -> str:

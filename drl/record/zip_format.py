@@ -155,6 +155,8 @@ def _entries(reader: _Reader, count: int, size: int, start: int) -> Iterator[_En
             raise reader.refusal("the central directory is broken")
         name = directory[offset + _CENTRAL.size :][:names]
         extra = directory[offset + _CENTRAL.size + names :][:extras]
+        if comments:
+            raise reader.refusal("a comment", name)
         if disk:
             raise reader.refusal("a member on another disk", name)
         _require_plain(reader, name, flags, method, attributes)

@@ -142,6 +142,12 @@ def check_selection(record: Record, findings: Findings) -> None:
         asked = record.statement("evaluate").predicate["buildDefinition"]["externalParameters"]["parameters"]
         policy = {name: record.policy[name].sha256 for name in POLICY_FILES}
         files = {name: record.made(f"train/seed-{released}/{name}").sha256 for name in POLICY_FILES}
+        champion = record.champion
+        expected = {
+            "released": released,
+            "champion_root": champion["model_root"] if champion else None,
+            "alpha": asked["alpha"],
+        }
         facts = (
             (len(means) == record.spec.training.seed_count, f"{len(means)} validation means"),
             (bool(np.isfinite(means).all()), "a validation mean is not finite"),
@@ -151,7 +157,10 @@ def check_selection(record: Record, findings: Findings) -> None:
             (selection["seed"] == validation_seed(record.spec.evaluation), "other validation reset seeds"),
             (released == int(np.argmax(means)), f"seed {released} was released, not the best on validation"),
             (policy == files, f"the released policy is not that of seed {released}"),
-            (asked["released"] == released, "the evaluate step was asked about another seed"),
+            (
+                same_json(asked, expected),
+                "the evaluate step was asked about another seed or champion, or more",
+            ),
             (same_json(evaluation["validation"], selection), "evaluation.json quotes another selection"),
         )
         if all([findings.require(16, holds, sentence) for holds, sentence in facts]):

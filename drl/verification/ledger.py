@@ -43,6 +43,7 @@ RUN_LEDGER_CODE = "0x99eea40741921fd1d571be9fb050a368737abaadde028ca9082620f1bcc
 """Keccak-256 of the run ledger's runtime code, from docs/record.md; taken where no trust policy pins one."""
 
 _PROMOTION, _REVOCATION = predicate_type("promotion"), predicate_type("revocation")
+_LATER = (_PROMOTION, _REVOCATION, predicate_type("reproduction"))
 _OFFLINE = "give --rpc URL of a node that you trust"
 
 
@@ -320,6 +321,8 @@ def check_notes(record: Record, findings: Findings, facts: LedgerFacts) -> None:
 
 
 def _check_note(record: Record, findings: Findings, facts: LedgerFacts, envelope: Envelope) -> None:
+    if envelope.kind not in _LATER or not (envelope.name.startswith("notes/") or record.has("promotion")):
+        raise Falsified(f"{envelope.name}: no later statement", remedy="ask for the record again")
     release, note = record.statement("release"), facts.notes.get(envelope.name)
     what = _about(record, findings, envelope)
     if note is None:
@@ -350,6 +353,7 @@ def _about(record: Record, findings: Findings, envelope: Envelope) -> str:
     """What a later statement is about, in words; it must be about this run."""
     predicate, release = envelope.predicate, record.statement("release")
     root = release.predicate["policy"]["root"]
+    findings.require(10, len(envelope.subjects) == 1, f"{envelope.name} has more than one subject")
     if envelope.kind == _REVOCATION:
         subject = set(envelope.subjects.values())
         signers = {key for e in record.envelopes.values() for key in e.keys}
@@ -409,7 +413,9 @@ def account(findings: Findings, facts: LedgerFacts) -> Account | None:
     counted = Account.of(facts.entries)
     closed = ", ".join(f"{count} {verdict}" for verdict, count in counted.closed.items())
     abandoned = f"{len(counted.unclosed)} never closed" if counted.unclosed else "none left open"
-    sentence = f"{counted.opened} runs opened; closed: {closed}; {abandoned}"
+    sentence = (
+        f"{counted.opened} {'run' if counted.opened == 1 else 'runs'} opened; closed: {closed}; {abandoned}"
+    )
     if facts.online:
         findings.recomputed(11, sentence)
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from drl.errors import Falsified, InputError
-from drl.record.ledger import Entry, Opening, entry_from_json
+from drl.record.ledger import Closing, Entry, Opening, entry_from_json
 
 ACCOUNT_FORMAT = "drl.account/1"
 
@@ -89,7 +89,7 @@ class KeptAccount:
 
 
 def require_order(entries: tuple[Entry, ...]) -> None:
-    """Refuse entries that no ledger could hold: several writers, out of order, or run numbers with gaps.
+    """Refuse entries that no ledger could hold: several writers, out of order, gaps, the same thing twice.
 
     Raises:
         Falsified: with the first entry that does not fit.
@@ -101,7 +101,7 @@ def require_order(entries: tuple[Entry, ...]) -> None:
     owners_of = {(e.receipt.writer, e.receipt.pipeline) for e in entries}
     if len(owners) > 1 or len(owners_of) > 1:
         raise _refusal("entries of several ledgers, writers or pipelines")
-    opened = 0
+    opened, closed, noted = 0, set[int](), set[tuple[int, str]]()
     for entry in entries:
         if isinstance(entry, Opening):
             opened += 1
@@ -109,6 +109,14 @@ def require_order(entries: tuple[Entry, ...]) -> None:
                 raise _refusal(f"run {entry.receipt.run} was opened where run {opened} is next")
         elif entry.receipt.run > opened:
             raise _refusal(f"an entry of run {entry.receipt.run} before its opening")
+        elif isinstance(entry, Closing):
+            if entry.receipt.run in closed:
+                raise _refusal(f"run {entry.receipt.run} was closed twice")
+            closed.add(entry.receipt.run)
+        else:
+            if (entry.receipt.run, entry.statement) in noted:
+                raise _refusal(f"the same note of run {entry.receipt.run} twice")
+            noted.add((entry.receipt.run, entry.statement))
 
 
 def position(entry: Entry) -> tuple[int, int]:

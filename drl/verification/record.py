@@ -21,11 +21,17 @@ from drl.errors import Falsified, Undetermined
 from drl.record.dsse import parse_canonical
 from drl.record.files import RecordFiles
 from drl.record.roots import artifacts_root
+from drl.record.statement import SLSA_PROVENANCE, predicate_type
 from drl.spec import PipelineSpec, parse_pipeline
 
 ENVELOPE, NOTE = ".dsse.json", ".note.json"
 RUN_STATEMENTS = ("intent", "prepare", "validation", "train", "evaluate", "evaluation", "approval")
 STEPS = ("prepare", "train", "evaluate")
+KINDS = {name: SLSA_PROVENANCE for name in STEPS} | {
+    name: predicate_type(name)
+    for name in ("intent", "validation", "evaluation", "approval", "release", "promotion")
+}
+"""Predicate type of each statement whose file name says what it is."""
 POLICY_FILES = ("policy.json", "policy.onnx", "policy.safetensors")
 DATA_FILES = frozenset(
     {
@@ -106,9 +112,9 @@ class Record:
         self._scratch = scratch
 
     def statement(self, name: str) -> Envelope:
-        """The statement called ``name`` (``release``); Undetermined when it is missing or was found false."""
+        """The statement called ``name``; Undetermined when it is missing, false or of another type."""
         found = self.envelopes.get(f"{name}{ENVELOPE}")
-        if found is None:
+        if found is None or not self.has(name):
             raise Undetermined(
                 f"rests on {name}{ENVELOPE}, which is missing or was found false",
                 remedy="see what the checks 1, 2 and 4 say about it",
@@ -116,8 +122,9 @@ class Record:
         return found
 
     def has(self, name: str) -> bool:
-        """Whether the statement called ``name`` is there and holds."""
-        return f"{name}{ENVELOPE}" in self.envelopes
+        """Whether the statement called ``name`` is there, holds, and is of the type that its name says."""
+        found = self.envelopes.get(f"{name}{ENVELOPE}")
+        return found is not None and KINDS.get(name, found.kind) == found.kind
 
     def document(self, name: str) -> dict[str, Any]:
         """A canonical JSON document of the record by file name; Falsified when it is none."""

@@ -15,12 +15,13 @@ from drl.record.git_tree import tree_of_tar
 from drl.record.ledger import Opening
 from drl.record.roots import artifacts_root, resources_root
 from drl.record.seeds import SCHEME, derive_seeds
-from drl.record.statement import build_type, predicate_type
+from drl.record.statement import build_type
 from drl.verification.findings import Findings, Label
 from drl.verification.ledger_view import read_entry
 from drl.verification.record import (
     DATA_FILES,
     ENVELOPE,
+    KINDS,
     NOTE,
     POLICY_FILES,
     RUN_STATEMENTS,
@@ -75,7 +76,11 @@ def check_run(record: Record, findings: Findings) -> None:
     """Check 4: one run, each statement of its kind, and the release lists them all."""
     with findings.guard(4):
         for name in ("intent", "release"):
-            findings.require(4, f"{name}{ENVELOPE}" in record.names, f"{name}{ENVELOPE} is missing")
+            file = f"{name}{ENVELOPE}"
+            findings.require(4, file in record.names, f"{file} is missing")
+            if file in record.envelopes:
+                right = record.envelopes[file].kind == KINDS[name]
+                findings.require(4, right, f"{file} holds a statement of another kind")
         release, intent = record.statement("release"), record.statement("intent")
         listed = named_digests(release.predicate["statements"], where="release, statements")
         needed = {"intent", "train", "evaluate", "evaluation"}
@@ -103,9 +108,6 @@ def check_run(record: Record, findings: Findings) -> None:
             findings.recomputed(4, f"the release lists the run's {len(listed)} statements, all of one intent")
 
 
-_KINDS = {name: predicate_type(name) for name in ("intent", "validation", "evaluation", "approval")}
-
-
 def _fits(envelope: Envelope, intent: str, findings: Findings) -> bool:
     """Whether a statement is of the kind that its file name says, and names the intent."""
     name, predicate = envelope.name.removesuffix(ENVELOPE), envelope.predicate
@@ -114,7 +116,7 @@ def _fits(envelope: Envelope, intent: str, findings: Findings) -> bool:
         kind, named = definition.get("buildType"), definition.get("externalParameters", {}).get("intent")
         right = kind == build_type(name)
     else:
-        right, named = envelope.kind == _KINDS[name], predicate.get("intent", intent)
+        right, named = envelope.kind == KINDS[name], predicate.get("intent", intent)
     holds = findings.require(4, right, f"{envelope.name} holds a statement of another kind")
     return holds & findings.require(4, named == intent, f"{envelope.name} names another intent")
 
@@ -132,6 +134,8 @@ def check_files(record: Record, findings: Findings) -> None:
         findings.require(
             5, sorted(record.policy) == sorted(POLICY_FILES), f"policy files {sorted(record.policy)}"
         )
+        champions = len(record.champion["files"]) if record.champion else 0
+        findings.require(5, champions == len(record.champion_files), "the champion's files: a name twice")
         _one_model(record, findings)
     with findings.guard(5):
         named = record.named()
@@ -167,8 +171,10 @@ def _one_model(record: Record, findings: Findings) -> None:
 
 def _check_present(record: Record, findings: Findings, named: dict[str, list[str]]) -> list[str]:
     """Hash every named file; returns the names of data that did not travel and need not."""
-    sizes = {a.sha256: a.size for a in (*record.policy.values(), *record.evidence.values())}
-    sizes |= {a.sha256: a.size for a in record.champion_files.values()}
+    sizes: dict[str, set[int]] = {}
+    listed = (record.policy, record.evidence, record.champion_files)
+    for artifact in (a for files in listed for a in files.values()):
+        sizes.setdefault(artifact.sha256, set()).add(artifact.size)
     absent = []
     for digest, names in named.items():
         file = f"sha256/{digest}"
@@ -176,7 +182,7 @@ def _check_present(record: Record, findings: Findings, named: dict[str, list[str
             with findings.guard(5):
                 findings.require(
                     5,
-                    record.files.size(file) == sizes[digest] and sha256_of(record.files, file) == digest,
+                    sizes[digest] == {record.files.size(file)} and sha256_of(record.files, file) == digest,
                     f"{names[0]}: the bytes are not those of its digest and size",
                 )
         elif all(_may_stay(record, name) for name in names):
@@ -220,9 +226,9 @@ def check_seeds(record: Record, findings: Findings) -> None:
             else derive_seeds(intent.sha256, entry.receipt.block_hash, _count(wanted))
         )
         expected = [str(seed) for seed in seeds]
-        given = train.predicate["buildDefinition"]["externalParameters"]["parameters"].get("seeds")
+        given = train.predicate["buildDefinition"]["externalParameters"]["parameters"]
         holds = findings.require(
-            8, given == expected, f"training was asked for the seeds {given}, not {expected}"
+            8, given == {"seeds": expected}, f"training was asked for {given}, not the seeds {expected}"
         )
         holds &= findings.require(8, opening["seeds"] == expected, "opening.json holds other seeds")
         origin = "owner-chosen" if owner_chosen else SCHEME
@@ -396,15 +402,14 @@ def check_test_identity(record: Record, findings: Findings) -> None:
     """Check 27: what is spent by looking follows from source and window, or environment and seeds."""
     with findings.guard(27):
         wanted = test_identity(record.resolved["spec"])
-        evaluation = record.statement("evaluation").predicate
         holds = findings.require(
             27,
             record.resolved["test_data"] == wanted,
             "test_data does not follow from source and test window",
         )
-        holds &= findings.require(
-            27, evaluation["test_data"] == wanted, "the evaluation is about other held-out data"
-        )
+        if record.has("evaluation"):
+            said = record.statement("evaluation").predicate["test_data"]
+            holds &= findings.require(27, said == wanted, "the evaluation is about other held-out data")
         if record.spec.data is not None:
             resolve_spans(record.spec.data.splits, date.fromisoformat(record.resolved["run_date"]))
         if holds:

@@ -620,7 +620,7 @@ function readEpisodes(r) {
     const row = parseCanonical(Buffer.from(line), "episodes.jsonl");
     need(hasExactly(row, "actor", "episode", "length", "return"), "an episode has other members");
     need(typeof row.actor === "string" && typeof row.episode === "string", "an episode has no label");
-    need(typeof row.return === "number" && Number.isInteger(row.length), "an episode has no return or length");
+    need(typeof row.return === "number" && Number.isSafeInteger(row.length) && row.length > 0, "an episode has no return or length");
     if (!Object.hasOwn(returns, row.actor)) [returns[row.actor], labels[row.actor]] = [[], []];
     returns[row.actor].push(row.return);
     labels[row.actor].push(row.episode);
@@ -673,7 +673,7 @@ function isInAccount(r, entry) {
 /** That the entries are those of the record's writer and pipeline, as a ledger would have them. */
 function isOfRun(r, { head, entries }) {
   const place = ({ receipt }) => ["chain_id", "genesis", "contract", "writer", "pipeline"].map((name) => receipt[name]);
-  const open = new Set();
+  const [open, once] = [new Set(), new Set()];
   entries.forEach((entry, i) => {
     const { run, block_number, block_time } = entry.receipt;
     need(same(place(entry), place(r.predicate("release").opening)), "an entry of another ledger, writer or pipeline");
@@ -683,6 +683,9 @@ function isOfRun(r, { head, entries }) {
       need(run === open.size + 1, "openings are not numbered without a gap");
       open.add(run);
     } else need(open.has(run), "an entry before the opening of its run");
+    const what = `${entry.entry} ${run} ${entry.statement}`;
+    need(!once.has(what), "a run closed twice, or a note twice");
+    once.add(what);
   });
 }
 

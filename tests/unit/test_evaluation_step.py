@@ -215,7 +215,12 @@ def test_episodes_survive_their_file_exactly(tmp_path):
             "do not have the same episodes",
         ),
         ('{"actor":"a","episode":"1","length":1,"return":2}\n' * 2, "each once"),
-        ("", "do not have the same episodes"),
+        ("", "no line feed at its end"),
+        ('{"actor":"a","episode":"1","length":1,"return":2}', "no line feed at its end"),
+        ('{"actor": "a","episode":"1","length":1,"return":2}\n', "not the canonical JSON"),
+        ('{"actor":"a","episode":"1","extra":1,"length":1,"return":2}\n', "not the canonical JSON"),
+        ('{"actor":"a","episode":"1","length":9.5,"return":2}\n', "length 9.5"),
+        ('{"actor":"a","episode":"1","length":0,"return":2}\n', "length 0"),
     ],
 )
 def test_malformed_episode_files_are_refused(tmp_path, text, says):

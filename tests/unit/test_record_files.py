@@ -290,6 +290,16 @@ def overlapping() -> bytes:
     return bytes(data)
 
 
+def with_member_comment() -> bytes:
+    """A comment of four bytes behind the last entry of the central directory."""
+    data = bytearray(zipped())
+    entry = data.rindex(b"PK\1\2")
+    data[entry + 32 : entry + 34] = struct.pack("<H", 4)
+    end = bytes(data[-22:])
+    (size,) = struct.unpack("<L", end[12:16])
+    return bytes(data[:-22]) + b"evil" + end[:12] + struct.pack("<L", size + 4) + end[16:]
+
+
 PLAIN = zipped()
 BROKEN = {
     "empty": (b"", "not a zip file"),
@@ -297,6 +307,7 @@ BROKEN = {
     "cut": (PLAIN[:-1], "not a zip file"),
     "begun elsewhere": (b"#!/bin/sh\n" + PLAIN, "does not end where the end record begins"),
     "comment": (zipped()[:-2] + b"\4\0evil", "not a zip file"),
+    "comment of a member": (with_member_comment(), "a comment"),
     "two ends": (PLAIN + PLAIN[-22:], "does not end where the end record begins"),
     "two disks": (with_end(PLAIN, disk=1), "several disks"),
     "fewer members": (with_end(PLAIN, here=5, count=5), "fewer members than the end record says"),

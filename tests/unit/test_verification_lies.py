@@ -94,7 +94,29 @@ def reproduction(outcome, root=None, role="reproduction"):
     return make
 
 
+def without_last_line_feed(folder):
+    path = folder / "episodes.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+
+
+def twice(kind):
+    """The last entry of a kind once more, in a later block, as no ledger could hold it."""
+
+    def apply(entries):
+        last = [e for e in entries if isinstance(e, kind)][-1]
+        block = entries[-1].receipt.block_number + 1
+        return [*entries, replace(last, receipt=receipt(last.receipt.run, block))]
+
+    return apply
+
+
 LIES = {
+    "returns whose last line is open": (14, {"evaluated": without_last_line_feed}),
+    "a run that was closed twice": (29, {"account": twice(Closing)}),
+    "a champion's file listed twice": (
+        5,
+        {"champion": 1.0, "resolved": lambda r: r["champion"]["files"].append(r["champion"]["files"][0])},
+    ),
     "returns invented after the evaluation": (14, {"evaluated": better_returns}),
     "a verdict that does not follow": (
         14,
