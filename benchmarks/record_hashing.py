@@ -85,7 +85,9 @@ def main() -> None:
             memory.append(int(printed) / 1024)
     size = mib / 1024
     their, our = statistics.median(theirs), statistics.median(ours)
-    print("| record, GiB | sha256sum, s | ours with the start of Python, s | ratio of speeds | memory beyond start, MiB |")
+    print(
+        "| record, GiB | sha256sum, s | ours with the start of Python, s | ratio of speeds | memory beyond start, MiB |"
+    )
     print("|---|---|---|---|---|")
     print(f"| {size:.2f} | {their:.2f} | {our:.2f} | {their / our:.2f} | {max(memory):.1f} |")
 

@@ -180,9 +180,7 @@ def verify(
     rpc: Annotated[str | None, typer.Option(help="JSON-RPC address of a node that you trust.")] = None,
     offline: Annotated[bool, typer.Option(help="Do without the ledger, and say so.")] = False,
     level: Annotated[int | None, typer.Option(min=1, max=4, help="Level of proof to reach.")] = None,
-    source: Annotated[
-        Path | None, typer.Option(help="The data source, to redo the data step.")
-    ] = None,
+    source: Annotated[Path | None, typer.Option(help="The data source, to redo the data step.")] = None,
     fetch: Annotated[bool, typer.Option(help="Download the data source by its digest.")] = False,
     as_json: Json = False,
 ) -> None:
