@@ -53,7 +53,7 @@ def test_the_chain_confirms_a_true_record_and_betrays_a_hidden_run(ledger, anvil
     arguments = ["verify", str(record.folder), "--trust", str(trust), "--rpc", anvil.url]
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0, shown.output
-    assert "2 runs opened; closed: 1 PROMOTE, 1 HOLD, 0 REJECT" in shown.stdout
+    assert "2 runs opened; closed: 1 PROMOTE, 0 HOLD, 1 REJECT" in shown.stdout
 
     hidden = build_record(
         tmp_path / "hidden",
