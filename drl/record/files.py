@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
@@ -149,8 +150,13 @@ def read_exactly(stream: BinaryIO, name: str, size: int, *, where: str) -> bytes
     return data
 
 
-class _Files:
-    """What zip and folder share: known names and sizes."""
+class ListedFiles(ABC):
+    """What every kind of :class:`RecordFiles` shares: names and sizes that are known beforehand.
+
+    Args:
+        where: what to call the record in errors.
+        sizes: length in bytes of each file by name.
+    """
 
     def __init__(self, where: str, sizes: dict[str, int]) -> None:
         self._where = where
@@ -175,11 +181,12 @@ class _Files:
         with self.open(name) as stream:
             return read_exactly(stream, name, size, where=self._where)
 
+    @abstractmethod
     def open(self, name: str) -> AbstractContextManager[BinaryIO]:
-        raise NotImplementedError
+        """A stream of the file; never yields more than ``size(name)``."""
 
 
-class ZipFiles(_Files):
+class ZipFiles(ListedFiles):
     """Files of a zip. Stored members are read straight from the file, deflated ones through zlib.
 
     Args:
@@ -212,7 +219,7 @@ class ZipFiles(_Files):
             yield stream
 
 
-class FolderFiles(_Files):
+class FolderFiles(ListedFiles):
     """Files of a folder. Links are refused, also where one takes a file's place while we read.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from drl.errors import Falsified, InputError
-from drl.record.files import MIB, MOST_BYTES, missing, read_exactly, require_limit, require_names
+from drl.record.files import MOST_BYTES, ListedFiles, require_names
 from drl.record.zip_format import MOST_MEMBERS
 from drl.stores.s3_client import connect, refusals
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 18
 
 
-class PrefixFiles:
+class PrefixFiles(ListedFiles):
     """Files of a record that was copied to an S3 prefix, file by file.
 
     Names and sizes are those of the listing; an object that has another size when it is read is refused.
@@ -40,28 +40,11 @@ class PrefixFiles:
         if not uri.startswith("s3://") or not bucket:
             raise InputError(f"{uri!r} is no S3 address", remedy="give s3://BUCKET/PREFIX")
         self._settings = settings
-        self._where = uri
+        self._where = uri  # the listing below names it in errors
         self._bucket = bucket
         self._prefix = f"{prefix.rstrip('/')}/" if prefix else ""
         self._client = connect(settings)
-        self._sizes = self._list()
-
-    def names(self) -> list[str]:
-        """Every file's name, sorted by code point."""
-        return sorted(self._sizes)
-
-    def size(self, name: str) -> int:
-        """Length in bytes; Falsified when there is no such file."""
-        if name not in self._sizes:
-            raise missing(name, where=self._where)
-        return self._sizes[name]
-
-    def read(self, name: str, *, limit: int = 16 * MIB) -> bytes:
-        """The whole file; Falsified when it is missing or larger than ``limit``."""
-        size = self.size(name)
-        require_limit(name, size, limit, where=self._where)
-        with self.open(name) as stream:
-            return read_exactly(stream, name, size, where=self._where)
+        super().__init__(uri, self._list())
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
