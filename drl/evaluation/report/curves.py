@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,21 +33,29 @@ def read_learning_curves(files: list[Path]) -> list[LearningCurve]:
     Raises:
         InputError: the folder does not name a seed, or a line is no JSON object.
     """
+    return learning_curves({f"{f.parent.name}/{f.name}": f.read_text(encoding="utf-8") for f in files})
+
+
+def learning_curves(texts: Mapping[str, str]) -> list[LearningCurve]:
+    """The same, from the files' texts by name.
+
+    Raises:
+        InputError: a name is not ``seed-<i>/metrics.jsonl``, or a line is no JSON object.
+    """
     curves = []
-    for file in files:
-        named = re.fullmatch(r"seed-(\d+)", file.parent.name)
+    for name, text in texts.items():
+        folder = name.rpartition("/")[0]
+        named = re.fullmatch(r"seed-(\d+)", folder)
         if named is None:
-            raise InputError(
-                f"{file}: lies in {file.parent.name!r}", remedy="give seed-<i>/metrics.jsonl files"
-            )
+            raise InputError(f"{name}: lies in {folder!r}", remedy="give seed-<i>/metrics.jsonl files")
         steps, returns = [], []
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(text.splitlines(), start=1):
             try:
                 value = json.loads(line)
                 step, score = value["time_steps"], value["values"].get("return_mean_100")
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
-                    f"{file}, line {number}: not a line of metrics: {error!r}",
+                    f"{name}, line {number}: not a line of metrics: {error!r}",
                     remedy="give the file as training wrote it",
                 ) from error
             if score is not None and math.isfinite(score):
