@@ -35,6 +35,7 @@ from operators import connections
 from operators.base import Run, RunOperator
 from operators.pipeline import pipeline_dag
 from operators.step import StepOperator
+from operators.step_work import Performed
 
 BRANCHES = ("hold", "reject")
 _ATTEMPT = re.compile(r"/\d+-[0-9a-f]{8}/")
@@ -103,11 +104,11 @@ class OperatorRun:
 def replay_steps(monkeypatch: pytest.MonkeyPatch, recorded: dict[str, StepResult]) -> None:
     """Let steps answer what they answered in an earlier run: their outputs are in the store by digest."""
 
-    def answer(self: StepOperator, run: Run, request: StepRequest) -> StepResult:
-        run.store.write_once(request.key, json.dumps(request.to_json()).encode())
-        return recorded[request.step]
+    def answer(self: StepOperator, run: Run, request: StepRequest) -> Performed:
+        run.store.write_once(request.result_key, json.dumps(recorded[request.step].to_json()).encode())
+        return Performed(request, {"exit_code": 0})
 
-    monkeypatch.setattr(StepOperator, "_run", answer)
+    monkeypatch.setattr(StepOperator, "_perform", answer)
 
 
 class Interrupted(BaseException):

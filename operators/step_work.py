@@ -1,0 +1,124 @@
+"""What all placements of a step share: what it is asked, what of its answer is taken, and what is signed.
+
+A placement is an operator that holds a :class:`StepWork` and hands it a function that lets the step run
+somewhere: a subprocess (``operators/step.py``) or a pod (``operators/pod.py``). That function gets the run
+and a request that lies in the store, and returns what it saw once the step has ended well; it raises when
+the step failed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from operators.base import Run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset
+
+    from drl.artifact import Artifact
+    from drl.steps.request import StepName, StepRequest
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Performed:
+    """A step that ended well.
+
+    Attributes:
+        request: what it worked at; an earlier try's where a placement took up work that went on without it.
+        observed: what the placement saw itself, such as the exit code; part of the signed statement.
+    """
+
+    request: StepRequest
+    observed: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """One step of a pipeline, wherever it runs.
+
+    Attributes:
+        placement: what runs it, as the statement's ``builder.id`` names it: ``subprocess``, ``pod``.
+        outlet: asset that has a new version when the step ends.
+    """
+
+    step: StepName
+    placement: str
+    outlet: Asset | None
+
+    def do(self, run: Run, perform: Callable[[Run, StepRequest], Performed]) -> dict[str, Any]:
+        """Return the step's summary; a step that was accepted before is not run again."""
+        from drl.steps.accept import sign_statements
+
+        if run.journal.has(f"{self.step}.json"):
+            _log.info("accepted before; nothing to do")
+        else:
+            self._accept(run, perform(run, self._asked(run)))
+        sign_statements(run.journal, self.step, run.steps_signer)
+        if self.outlet:
+            run.context["outlet_events"][self.outlet].extra = {"run": run.key, "step": self.step}
+        return run.result(self.step).summary
+
+    def request(self, run: Run, attempt: str) -> StepRequest:
+        """What the step is asked; only ``attempt`` differs from one try to the next."""
+        from drl.artifact import Artifact
+        from drl.steps.request import StepRequest
+
+        return StepRequest(
+            step=self.step,
+            run=run.key,
+            attempt=attempt,
+            resolved=Artifact.from_json(run.journal.read_json("resolved.ref.json")),
+            inputs=tuple(_inputs(run, self.step)),
+            parameters=_parameters(run, self.step),
+        )
+
+    def _asked(self, run: Run) -> StepRequest:
+        """The request of this try, stored for the step to read."""
+        from drl.digest import canonical_json
+
+        request = self.request(run, f"{run.context['ti'].try_number}-{secrets.token_hex(4)}")
+        run.store.write_once(request.key, canonical_json(request.to_json()))
+        return request
+
+    def _accept(self, run: Run, performed: Performed) -> None:
+        from drl.steps.accept import check_outputs
+        from drl.steps.request import AcceptedStep, StepResult
+
+        request = performed.request
+        result = StepResult.from_json(json.loads(run.store.read(request.result_key)))
+        check_outputs(run.store, result)
+        accepted = AcceptedStep(request, result, self.placement, performed.observed)
+        run.journal.once(f"{self.step}.json", accepted.to_json)
+
+
+def _inputs(run: Run, step: StepName) -> list[Artifact]:
+    from drl.artifact import Artifact
+    from drl.steps.inputs import step_inputs
+
+    before = ("prepare", "train", "evaluate")
+    results = {name: run.result(name) for name in before[: before.index(step)] if run.ran(name)}
+    champion = run.resolved["champion"]
+    return step_inputs(
+        step, results, champion=[Artifact.from_json(a) for a in champion["files"]] if champion else []
+    )
+
+
+def _parameters(run: Run, step: StepName) -> dict[str, Any]:
+    if step == "prepare":
+        return {}
+    opening = run.journal.read_json("opening.json")
+    if step == "train":
+        return {"seeds": opening["seeds"]}
+    champion = run.resolved["champion"]
+    return {
+        "released": run.result("train").summary["released"],
+        "alpha": opening["alpha"],
+        "champion_root": champion["model_root"] if champion else None,
+    }
