@@ -62,3 +62,7 @@ class Undetermined(DrlError):
 
 class StoreError(Undetermined):
     """An outside system (S3, graph, chain, registry, database) is unreachable or refused."""
+
+
+class Missing(StoreError):
+    """A store answered, and does not hold what was asked for; asking again will not help."""

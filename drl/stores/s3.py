@@ -85,7 +85,8 @@ class ArtifactStore:
         Raises:
             Falsified: the stored bytes have another size or digest.
             InputError: the artifact's name leads out of ``into``.
-            StoreError: also when it is not there, or the local disk is full.
+            Missing: it is not there.
+            StoreError: also when the local disk is full.
         """
         target = into / _inside(artifact.name)
         if target.is_file() and Artifact.of(target, name=artifact.name) == artifact:

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from drl.errors import StoreError
+from drl.errors import Missing, StoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,12 +53,18 @@ def connect(settings: S3Settings) -> S3Client:
 def refusals(settings: S3Settings, doing: str) -> Iterator[None]:
     """Turn every failure of the client into a StoreError that names the address and what was being done.
 
-    Only the error code travels on, never the server's own text, so that no signed address gets into a log.
+    That there is no such object is the StoreError :class:`~drl.errors.Missing`. Only the error code travels
+    on, never the server's own text, so that no signed address gets into a log.
     """
     try:
         yield
     except ClientError as error:
         code = error_code(error)
+        if is_missing(error):
+            raise Missing(
+                f"S3 at {settings.endpoint} refused: {doing}: {code}",
+                remedy="find out who deleted it, and restore it from a backup",
+            ) from error
         remedy = (
             "check that these credentials may do this; steps reach the staging bucket only"
             if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drl.digest import canonical_json
-from drl.errors import ConflictError, DataError, Falsified
+from drl.errors import ConflictError, DataError, Falsified, Missing
 from drl.progress import Progress
 from drl.training import chain, rllib
 from drl.training.chain import Link, Writer
@@ -35,7 +35,7 @@ class Kept:
         iteration: the iteration it says it was made after.
         name: what people call it.
         fetch: gives a folder with its files; raises Falsified or DataError when the bytes are not those that
-            were stored, StoreError when the store cannot be reached.
+            were stored, Missing when they are gone, any other StoreError when the store cannot be reached.
     """
 
     iteration: int
@@ -169,7 +169,7 @@ def resume(
         try:
             folder = kept.fetch()
             state = read(folder, fresh=fresh)
-        except (Falsified, DataError, ConflictError) as error:
+        except (Falsified, DataError, ConflictError, Missing) as error:
             refused += 1
             progress.log(f"{series}: checkpoint {kept.iteration} refused: {error.message}")
             continue

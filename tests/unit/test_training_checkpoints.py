@@ -2,85 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoint_series import checkpoint, exchange_store, filled, resumed
 
-from drl.artifact import Artifact
 from drl.digest import canonical_json
 from drl.errors import StoreError
-from drl.progress import Progress
 from drl.steps.exchange import FolderExchange
-from drl.steps.request import StepRequest
-from drl.steps.runner import ExchangeCheckpoints
 from drl.training import chain
-from drl.training.chain import Link, Writer
-from drl.training.checkpoints import CheckpointStore, FolderCheckpoints, Kept, State, resume
+from drl.training.chain import Writer
+from drl.training.checkpoints import CheckpointStore, FolderCheckpoints, Kept
 from drl.training.surroundings import differences, surroundings
-
-FRESH = State(
-    identity="this", seed=7, made_with={"python": "3.11.7", "machine": "x86_64"}, writer=Writer("2", "b")
-)
-
-
-def checkpoint(folder: Path, links: list[Link], **changes: Any) -> list[Link]:
-    """Write the checkpoint that follows ``links``, without RLlib's part; returns the chain with it."""
-    iteration = 2 * (len(links) + 1)
-    folder.mkdir(parents=True)
-    state = {
-        "identity": "this",
-        "made_with": FRESH.made_with,
-        "seed": 7,
-        "iteration": iteration,
-        "time_steps": 100 * iteration,
-        "window": [[3, 20.0]],
-    }
-    (folder / "state.json").write_bytes(canonical_json(state | changes))
-    (folder / "metrics.jsonl").write_bytes(canonical_json({"iteration": iteration}) + b"\n")
-    link = Link(
-        seed=7,
-        iteration=iteration,
-        time_steps=100 * iteration,
-        weights=f"{iteration:064x}",
-        parent=chain.next_parent(links),
-        folder=chain.folder_digest(folder),
-        attempt="1",
-        node="a",
-        begun=0,
-        refused=0,
-    )
-    (folder / chain.CHAIN_FILE).write_bytes(chain.to_bytes([*links, link]))
-    return [*links, link]
-
-
-def filled(store: CheckpointStore, scratch: Path, *changes: dict[str, Any]) -> None:
-    """Save one checkpoint for each of ``changes``."""
-    links: list[Link] = []
-    for number, change in enumerate(changes):
-        links = checkpoint(scratch / str(number), links, **change)
-        store.save("seed-0", links[-1].iteration, scratch / str(number))
-
-
-def resumed(store: CheckpointStore) -> tuple[State, Path | None, str]:
-    said = io.StringIO()
-    state, folder = resume(store, "seed-0", replace(FRESH), Progress(said))
-    return state, folder, said.getvalue()
 
 
 @pytest.fixture(params=["folder", "exchange"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> CheckpointStore:
     if request.param == "folder":
         return FolderCheckpoints(tmp_path / "store")
-    return exchange_store(tmp_path, "1-aa")
-
-
-def exchange_store(folder: Path, attempt: str) -> ExchangeCheckpoints:
-    step = StepRequest("train", "tiny/run", attempt, Artifact("resolved.json", "0" * 64, 1))
-    return ExchangeCheckpoints(FolderExchange(folder / "exchange"), step, folder / f"work-{attempt}")
+    return exchange_store(FolderExchange(tmp_path / "exchange"), tmp_path, "1-aa")
 
 
 def test_the_newest_is_taken_when_it_is_good(store: CheckpointStore, tmp_path: Path) -> None:
@@ -152,7 +94,8 @@ def test_a_folder_keeps_three_and_forgets_what_was_refused(tmp_path: Path) -> No
 
 def test_a_later_attempt_writes_beside_a_damaged_checkpoint(tmp_path: Path) -> None:
     """The name of what is refused is taken for good, as documents are written once."""
-    first, second = exchange_store(tmp_path, "1-aa"), exchange_store(tmp_path, "2-bb")
+    exchange = FolderExchange(tmp_path / "exchange")
+    first, second = exchange_store(exchange, tmp_path, "1-aa"), exchange_store(exchange, tmp_path, "2-bb")
     filled(first, tmp_path / "made", {}, {})
     blobs = tmp_path / "exchange" / "sha256"
     (pointer,) = (tmp_path / "exchange" / "runs").rglob("00000004-1-aa.json")
@@ -161,13 +104,13 @@ def test_a_later_attempt_writes_beside_a_damaged_checkpoint(tmp_path: Path) -> N
     assert resumed(second)[0].iteration == 2
     second.save("seed-0", 4, tmp_path / "made" / "1")
     blob.unlink()
-    assert resumed(exchange_store(tmp_path, "3-cc"))[0].iteration == 2
+    assert resumed(exchange_store(exchange, tmp_path, "3-cc"))[0].iteration == 2
     other = checkpoint(tmp_path / "again", chain.check_folder(tmp_path / "made" / "0"), window=[[4, 1.0]])
-    second = exchange_store(tmp_path, "4-dd")
+    second = exchange_store(exchange, tmp_path, "4-dd")
     second.save("seed-0", other[-1].iteration, tmp_path / "again")
-    assert resumed(exchange_store(tmp_path, "5-ee"))[0].window == [(4, 1.0)]
+    assert resumed(exchange_store(exchange, tmp_path, "5-ee"))[0].window == [(4, 1.0)]
     pointer.write_bytes(b"nothing")
-    assert resumed(exchange_store(tmp_path, "6-ff"))[0].iteration == 4
+    assert resumed(exchange_store(exchange, tmp_path, "6-ff"))[0].iteration == 4
 
 
 def test_a_store_out_of_reach_is_no_damage() -> None:
