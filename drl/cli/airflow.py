@@ -24,7 +24,7 @@ def run_airflow(arguments: list[str]) -> None:
     migrate_if_needed(environment, _say)
     if arguments == ["standalone"]:
         _say("airflow: starting scheduler, dag-processor, api-server and triggerer")
-        run_components(environment, home, lambda address: _greet(address, home))
+        run_components(environment, home, lambda address: _greet(address, home), _say)
         _say("airflow: stopped")
         return
     if arguments[:2] == ["dags", "test"] and len(arguments) > 2:

@@ -23,6 +23,7 @@ from types import FrameType
 from drl.errors import ConflictError, StoreError
 from drl.local import ports, probes
 from drl.local.home import Home
+from drl.local.orphans import end_orphans, only_airflow
 
 # Tasks write their logs where the api-server reads them, so nobody has to serve them.
 COMPONENTS = {
@@ -50,27 +51,38 @@ class Component:
         return self.log.read_text(errors="replace")[-1500:]
 
 
-def run_components(environment: Mapping[str, str], home: Home, greet: Callable[[str], None]) -> None:
+def run_components(
+    environment: Mapping[str, str], home: Home, greet: Callable[[str], None], say: Callable[[str], None]
+) -> None:
     """Start all components, call ``greet`` with the address when they are healthy, and wait to be stopped.
 
-    Returns after SIGINT (Ctrl-C), SIGTERM or SIGHUP, when nothing of them is left. Tasks that were at work
-    are ended; the next start takes up their runs, and a training goes on from its last checkpoint.
+    What a killed Airflow of this home left behind is ended first. Returns after SIGINT (Ctrl-C), SIGTERM or
+    SIGHUP, when nothing of them is left. Tasks that were at work are ended; the next start takes up their
+    runs, and a training goes on from its last checkpoint.
 
     Args:
         environment: from :func:`drl.local.airflow_home.airflow_environment`.
         home: keeps the components' logs.
         greet: gets the address of the web interface.
+        say: told what was ended.
 
     Raises:
-        ConflictError: the port is taken, as a rule by Airflow already running in this home.
+        ConflictError: Airflow runs in this home already, or its port is taken.
         StoreError: a component ended by itself, or was not healthy in time; the others are ended too.
     """
+    with only_airflow(home):
+        if left := end_orphans(home):
+            say(f"airflow: ended {len(left)} processes that a killed one had left behind")
+        _run(environment, home, greet)
+
+
+def _run(environment: Mapping[str, str], home: Home, greet: Callable[[str], None]) -> None:
     address = environment["AIRFLOW__API__BASE_URL"]
     port = int(environment["AIRFLOW__API__PORT"])
     if not ports.is_free(port):
         raise ConflictError(
             f"port {port} of Airflow's web interface is taken",
-            remedy=f"Look at {address}: most likely Airflow runs in {home.path} already; else end what does.",
+            remedy=f"Look at {address}, and end what answers there.",
         )
     asked = _AskedToStop()
     with asked.listening(), _started(environment, home) as components:

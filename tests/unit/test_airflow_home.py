@@ -57,6 +57,6 @@ def test_a_second_airflow_in_the_same_home_is_refused(tmp_path: Path) -> None:
     made = environment(tmp_path)
     with socket.create_server(("127.0.0.1", int(made["AIRFLOW__API__PORT"]))):
         with pytest.raises(ConflictError, match="is taken") as caught:
-            run_components(made, Home.at(tmp_path), lambda address: None)
+            run_components(made, Home.at(tmp_path), print, print)
         assert made["AIRFLOW__API__BASE_URL"] in caught.value.remedy
     assert not (tmp_path / "log").exists()
