@@ -164,6 +164,8 @@ def walk(
     for distance in range(1, depth + 1):
         fresh: list[dict[str, Any]] = []
         for label, identifiers in layer.items():
+            if not identifiers:
+                continue
             query = (
                 f"UNWIND $ids AS id {directions[label]} RETURN DISTINCT id AS start, labels(x)[0] AS label, "
                 "coalesce(x.sha256, x.key) AS id, x.kind AS kind, coalesce(x.name, x.key) AS name, "
