@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from drl.champions.audit import Kind, Remark
 from drl.champions.stored_record import Sealed, StoredRecord
 from drl.record.keyring import KeyEntry
-from drl.record.ledger import Entry
+from drl.record.ledger import Entry, Receipt
 from drl.steps.journal import RunJournal
 from drl.stores.contract import run_ledger
 from drl.verification.ledger_view import LedgerView
@@ -46,29 +46,29 @@ class RecordCheck:
         view = self._ledger.view(journal.run.partition("/")[0])
         head = dict(zip(("number", "hash", "time"), view.head(), strict=True))
         files = StoredRecord.of(journal, entries, head, self._store)
-        means = Means(trust=self._trust(entries), open_ledger=lambda _: view, level=_LEVEL)
+        trust = deployment_trust(self._keys, entries[0].receipt)  # as the chain itself gave it
+        means = Means(trust=trust, open_ledger=lambda _: view, level=_LEVEL)
         result = verify_record(files, means)
         kind: Kind = "false" if result.exit_code == 1 else "undetermined"
         remarks = [Remark(kind, "record", reason) for reason in result.reasons if result.exit_code]
         remarks += [Remark("undetermined", "record", message) for message in files.unread]
         return remarks or [Remark("holds", "record", result.sentence)]
 
-    def _trust(self, entries: Sequence[Entry]) -> TrustPolicy:
-        receipt = entries[0].receipt  # as the chain itself gave it
-        value: dict[str, Any] = {
-            "format": FORMAT,
-            "keys": [
-                {"pem": entry.public, "roles": _ROLES[entry.role]}
-                for entry in self._keys
-                if entry.revoked is None
-            ],
-            "ledger": {
-                "chain_id": receipt.chain_id,
-                "genesis": receipt.genesis,
-                "contract": receipt.contract,
-                "code_hash": run_ledger().runtime_code_hash,
-                "writers": [receipt.writer],
-            },
-            "minimum": {"level": _LEVEL},
-        }
-        return TrustPolicy.model_validate(value)
+
+def deployment_trust(keys: Sequence[KeyEntry], receipt: Receipt) -> TrustPolicy:
+    """The trust policy of a deployment that asks about itself: its own keys, and the ledger of a receipt."""
+    value: dict[str, Any] = {
+        "format": FORMAT,
+        "keys": [
+            {"pem": entry.public, "roles": _ROLES[entry.role]} for entry in keys if entry.revoked is None
+        ],
+        "ledger": {
+            "chain_id": receipt.chain_id,
+            "genesis": receipt.genesis,
+            "contract": receipt.contract,
+            "code_hash": run_ledger().runtime_code_hash,
+            "writers": [receipt.writer],
+        },
+        "minimum": {"level": _LEVEL},
+    }
+    return TrustPolicy.model_validate(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, cast
@@ -180,7 +180,10 @@ class LineageGraph:
 
     def ancestry_lineage(self, sha256: str, depth: int = 10) -> RunLineage:
         """The entity with everything it was made from, and all relations among these: for export."""
-        relatives = self.ancestry(sha256, depth)
+        return self.among(sha256, self.ancestry(sha256, depth))
+
+    def among(self, sha256: str, relatives: Sequence[Relative]) -> RunLineage:
+        """The entity with these relatives of it, and all relations among them."""
         entities = [sha256, *(r.identifier for r in relatives if r.label == "Entity")]
         activities = [r.identifier for r in relatives if r.label == "Activity"]
         return self._read(lambda tx: read_among(tx, sha256, entities, activities))

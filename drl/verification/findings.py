@@ -5,7 +5,7 @@ The numbers of the checks are those of ``docs/record.md``; they are never used a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -100,27 +100,40 @@ class Finding:
         return {**asdict(self), "label": str(self.label), "about": CHECKS[self.check]}
 
 
-class Findings:
-    """Everything found so far, in order. A false finding never stops checks that do not depend on it."""
+def unheard(_: Finding) -> None:
+    """Tell nobody."""
 
-    def __init__(self) -> None:
+
+class Findings:
+    """Everything found so far, in order. A false finding never stops checks that do not depend on it.
+
+    Args:
+        heard: called with each finding as soon as it is there.
+    """
+
+    def __init__(self, heard: Callable[[Finding], None] = unheard) -> None:
         self.all: list[Finding] = []
+        self._heard = heard
 
     def recomputed(self, check: int, sentence: str) -> None:
         """Add something derived again here."""
-        self.all.append(Finding(check, Label.RECOMPUTED, sentence))
+        self._add(Finding(check, Label.RECOMPUTED, sentence))
 
     def claimed(self, check: int, sentence: str, *, key: str | None) -> None:
         """Add something that a key says, or (None) an unsigned file."""
-        self.all.append(Finding(check, Label.CLAIMED, sentence, key=key))
+        self._add(Finding(check, Label.CLAIMED, sentence, key=key))
 
     def not_checked(self, check: int, sentence: str, *, remedy: str) -> None:
         """Add something that could not be told."""
-        self.all.append(Finding(check, Label.NOT_CHECKED, sentence, remedy=remedy))
+        self._add(Finding(check, Label.NOT_CHECKED, sentence, remedy=remedy))
 
     def false(self, check: int, sentence: str, *, remedy: str | None = None) -> None:
         """Add something that is not so."""
-        self.all.append(Finding(check, Label.FALSE, sentence, remedy=remedy))
+        self._add(Finding(check, Label.FALSE, sentence, remedy=remedy))
+
+    def _add(self, finding: Finding) -> None:
+        self.all.append(finding)
+        self._heard(finding)
 
     def require(self, check: int, holds: bool, sentence: str) -> bool:
         """Add a FALSE finding unless ``holds``; returns ``holds``."""

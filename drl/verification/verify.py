@@ -10,7 +10,7 @@ from pathlib import Path
 from drl.record.files import RecordFiles
 from drl.verification import decision, statements
 from drl.verification.data_step import DataMeans, FindSource, check_data
-from drl.verification.findings import Findings
+from drl.verification.findings import Finding, Findings, unheard
 from drl.verification.ledger import account, check_champion, check_ledger, gather, standing
 from drl.verification.ledger_view import OpenLedger
 from drl.verification.record import Record
@@ -48,6 +48,7 @@ class Means:
         source: file of the data source, to do the data step again.
         fetch: how to get the data source.
         tell: called with one line before each long part.
+        heard: called with each finding as soon as it is there.
     """
 
     trust: TrustPolicy | None = None
@@ -57,6 +58,7 @@ class Means:
     source: Path | None = None
     fetch: FindSource | None = None
     tell: Callable[[str], None] = _silent
+    heard: Callable[[Finding], None] = unheard
 
     @property
     def wanted(self) -> int:
@@ -66,7 +68,7 @@ class Means:
 
 def verify_record(files: RecordFiles, means: Means) -> Result:
     """Look at everything; never raises for what a record holds, only for what the verifier gave."""
-    findings = Findings()
+    findings = Findings(means.heard)
     with tempfile.TemporaryDirectory(prefix="drl-verify-") as folder:
         scratch = Path(folder)
         (scratch / "files").mkdir()
