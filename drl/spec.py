@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from drl.errors import InputError
 
@@ -456,6 +464,48 @@ class RegistrationSpec(_Closed):
     retention_days: PositiveInt = Field(default=30, description="Object lock of the sealed artifacts")
 
 
+Placement = Literal["subprocess", "pod"]
+Quantity = Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
+
+
+class Toleration(_Closed):
+    """A taint of a node that a step's pod puts up with; the fields are those of Kubernetes."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class PodSettings(_Closed):
+    """What a step's pod asks of a Kubernetes cluster."""
+
+    image: str | None = Field(
+        default=None, description="Image with this package and the pipeline's environment, by tag or digest"
+    )
+    cpu: PositiveFloat = Field(default=1.0, description="Processors that are reserved")
+    cpu_limit: PositiveFloat | None = Field(
+        default=None, description="Processors at most; by default those that are reserved"
+    )
+    memory: Quantity = Field(default="2Gi", description="Reserved, and the most there is, with /dev/shm")
+    gpus: int = Field(default=0, ge=0, description="How many of `gpu_resource`")
+    gpu_resource: str = Field(
+        default="nvidia.com/gpu", description="For example nvidia.com/gpu.shared, nvidia.com/mig-1g.10gb"
+    )
+    runtime_class: str | None = Field(default=None, description="`nvidia` for a GPU on K3s")
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[Toleration] = Field(default_factory=list)
+    priority_class: str | None = None
+    shared_memory: Quantity = Field(default="512Mi", description="Size of /dev/shm, which Ray uses")
+    scratch: Quantity = Field(default="5Gi", description="Size of /tmp; more evicts the pod")
+    grace_seconds: PositiveInt = Field(
+        default=120, description="From the wish to stop to the end by force: time to reach a last checkpoint"
+    )
+    pending_minutes: PositiveInt = Field(
+        default=15, description="How long to wait for a node, and then for the image, before the task fails"
+    )
+
+
 class OrchestrationSpec(_Closed):
     """What Airflow needs to know."""
 
@@ -469,9 +519,17 @@ class OrchestrationSpec(_Closed):
     step_timeout_minutes: PositiveInt = 120
     run_timeout_minutes: PositiveInt = 360
     pool: str = "default_pool"
-    placement: Literal["subprocess"] = Field(
-        default="subprocess", description="Where the steps' own work runs"
+    placement: Placement | None = Field(
+        default=None, description="Where the steps' own work runs; by default where the deployment says"
     )
+    pod: PodSettings = Field(
+        default=PodSettings(), description="With placement `pod`: what is left out here, the deployment says"
+    )
+
+    @field_serializer("pod")
+    def _said(self, value: PodSettings) -> dict[str, Any]:
+        """What the pipeline says and no more: the rest is the deployment's to say, where the step runs."""
+        return value.model_dump(mode="json", exclude_unset=True)
 
     @field_validator("start_date", "end_date", mode="before")
     @classmethod

@@ -14,12 +14,12 @@ from drl.spec import PipelineSpec, load_pipeline
 from operators.base import RunOperator
 from operators.ledger import CloseRunOperator, OpenRunOperator
 from operators.lineage import RecordLineageOperator
+from operators.placement import placement_of, step_operator, step_patience
 from operators.promote import PromotePolicyOperator, VerdictOperator
 from operators.publish import PublishArtifactsOperator
 from operators.registry import RegisterModelOperator
 from operators.resolve import ResolveRunOperator
 from operators.seal import SealRecordOperator
-from operators.step import StepOperator
 
 _SHORT = timedelta(minutes=15)
 
@@ -37,6 +37,8 @@ def airflow_dag(dag_file: str) -> DAG:
 def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
     """The DAG of a pipeline: resolve and open, the steps, register, seal, close, and the verdict's branch."""
     orchestration = spec.orchestration
+    placement = placement_of(orchestration)
+    Step = step_operator(placement)
     with DAG(
         dag_id=spec.pipeline,
         description=spec.description,
@@ -61,12 +63,10 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
         common: dict[str, Any] = {"pipeline": spec.pipeline}
         step: dict[str, Any] = {
             **common,
-            "execution_timeout": timedelta(minutes=orchestration.step_timeout_minutes),
+            "execution_timeout": step_patience(orchestration, placement),
         }
         dataset, policy = _assets(spec)
-        prepare = (
-            [StepOperator(task_id="prepare", step="prepare", outlet=dataset, **step)] if spec.data else []
-        )
+        prepare = [Step(task_id="prepare", step="prepare", outlet=dataset, **step)] if spec.data else []
         approve = _approval(spec, common)
         after_approval = "none_failed" if approve else "all_success"  # nobody is asked about a HOLD
         verdict = VerdictOperator(task_id="verdict", **common)
@@ -74,8 +74,8 @@ def pipeline_dag(spec: PipelineSpec, path: Path) -> DAG:
             ResolveRunOperator(task_id="resolve", file=str(path), **common),
             OpenRunOperator(task_id="open_run", **common),
             *prepare,
-            StepOperator(task_id="train", step="train", **step),
-            StepOperator(task_id="evaluate", step="evaluate", **step),
+            Step(task_id="train", step="train", **step),
+            Step(task_id="evaluate", step="evaluate", **step),
             PublishArtifactsOperator(task_id="publish", **common),
             *approve,
             RegisterModelOperator(task_id="register_model", trigger_rule=after_approval, **common),

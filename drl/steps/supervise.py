@@ -1,9 +1,10 @@
 """Run a step's process so that nothing of it outlives whoever asked for it.
 
 ``python -m drl.steps.supervise COMMAND …`` starts COMMAND in a process session of its own and ends every
-descendant when COMMAND ends, when asked by SIGTERM, or when the standard input closes: the asker holds the
-other end of that pipe, so its death by SIGKILL is noticed too. Orphans are adopted (PR_SET_CHILD_SUBREAPER),
-so that Ray's daemons are found even when their parent is gone.
+descendant when COMMAND ends, when asked by SIGTERM, or when a pipe at the standard input closes: the asker
+holds its other end, so its death by SIGKILL is noticed too. Orphans are adopted (PR_SET_CHILD_SUBREAPER),
+so that Ray's daemons are found even when their parent is gone. In a container it is process 1, which hears of
+SIGTERM only because it asks to.
 
 Imports the standard library and psutil only: it must start fast and stay small beside a training.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -40,7 +42,8 @@ def main(command: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    threading.Thread(target=_follow_asker, args=(child,), daemon=True).start()
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_follow_asker, args=(child,), daemon=True).start()
     status = child.wait()
     _end_descendants()
     return status if status >= 0 else 128 - status

@@ -20,6 +20,7 @@ from drl.training import checkpoints as checkpointing
 from drl.training.chain import Writer
 from drl.training.checkpoints import CheckpointStore, State
 from drl.training.profile import require_profile
+from drl.training.stopping import Stopping
 from drl.training.surroundings import surroundings
 from drl.training.watchdog import Watchdog
 
@@ -105,9 +106,15 @@ def train(
     with progress.phase("import rllib"):
         from drl.training import algorithms, cloning, determinism, environments, export, sampling  # noqa: F401
         from drl.training.rllib import in_this_process
-    with in_this_process(), Watchdog(spec.training.stall_timeout_s) as watchdog:
+    with (
+        in_this_process(),
+        Watchdog(spec.training.stall_timeout_s) as watchdog,
+        Stopping() as stopping,
+    ):
         writer = Writer(attempt, platform.node())
-        run = _Run(spec, train_data, demonstrations, out, checkpoints, progress, watchdog, writer, until)
+        run = _Run(
+            spec, train_data, demonstrations, out, checkpoints, progress, watchdog, stopping, writer, until
+        )
         trained = [run.train_seed(index, seed) for index, seed in enumerate(seeds)]
     (out / "checkpoints.jsonl").write_bytes(b"".join(run.chains))
     return trained
@@ -125,13 +132,14 @@ class _Run:
         store: CheckpointStore,
         progress: Progress,
         watchdog: Watchdog,
+        stopping: Stopping,
         writer: Writer,
         until: int | None,
     ) -> None:
         from drl.training import cloning, determinism, environments
 
         self.spec, self.out, self.store, self.progress, self.watchdog = spec, out, store, progress, watchdog
-        self.writer, self.until = writer, until
+        self.stopping, self.writer, self.until = stopping, writer, until
         self.made_with = surroundings(spec.training.profile)
         self.chains: list[bytes] = []
         data = read_columns(train_data) if train_data is not None else None
@@ -218,6 +226,8 @@ class _Run:
                 checkpointing.save(self.store, series, algorithm, state)
                 determinism.fence(algorithm, state.seed, state.iteration)
                 self.watchdog.beat()
+                if not self._finished(state):
+                    self.stopping.at_checkpoint(series, state.iteration)
 
     def _finished(self, state: State) -> bool:
         return state.time_steps >= self.spec.training.time_steps or state.iteration == self.until

@@ -1,0 +1,66 @@
+"""Run prepare, train or evaluate as a pod on Kubernetes.
+
+The step gets credentials that reach the bucket ``staging`` only, by reference to a Secret of its namespace,
+no Airflow, no signing key and no rights in the cluster. A pod outlives the task that started it: a task that
+is tried again, after a restart of the scheduler say, takes up the pod that works on. What it is asked and
+what of its answer is taken is in ``operators/step_work.py``.
+
+``KubernetesPodOperator`` and the cluster's client are imported when the task runs, not when a DAG is parsed,
+which is why the operator of the DAG holds one (:class:`operators.pod_step.StepPod`) and is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+
+from operators.base import Run, RunOperator
+from operators.placement import pod_settings
+from operators.step_log import StepLog
+from operators.step_work import Performed, StepWork
+
+if TYPE_CHECKING:
+    from drl.steps.request import StepName, StepRequest
+
+
+class PodStepOperator(RunOperator):
+    """One step of a pipeline, in a pod.
+
+    Args:
+        step: ``prepare``, ``train`` or ``evaluate``.
+        outlet: asset that has a new version when the step ends.
+    """
+
+    def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
+        super().__init__(outlets=[outlet] if outlet else [], **kwargs)
+        self.step_work = StepWork(step, "pod", outlet)
+
+    def work(self, run: Run) -> dict[str, Any]:
+        """Return the step's summary."""
+        return self.step_work.do(run, self._perform)
+
+    def on_kill(self) -> None:
+        """Let the pod work on: who ended this task is not known here.
+
+        The task's next try takes it up; if there is none, ``operators/pod_reaper.py`` deletes it.
+        """
+        self.log.warning("this task was ended; its pod works on, for the next try to take up")
+
+    def _perform(self, run: Run, request: StepRequest) -> Performed:
+        from operators.pod_reaper import reap, task_states
+        from operators.pod_report import observed
+        from operators.pod_step import StepPod
+
+        with StepLog(run, request.step) as log:
+            pod = StepPod(
+                task_id=self.task_id,
+                settings=pod_settings(run.spec.orchestration),
+                spec=run.spec,
+                request=request,
+                step_log=log,
+            )
+            reap(pod.client, pod.cluster_namespace, task_states(run.context))
+            done = pod.follow(run.context)
+        pod.delete(done)
+        return Performed(self.step_work.request(run, pod.attempt), observed(done))

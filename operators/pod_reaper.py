@@ -1,0 +1,95 @@
+"""Delete pods of steps whose task is over: a pod outlives its task on purpose, but not a cancelled run.
+
+Whoever ends a task (a person, a timeout, a restart) is not known to it, so its pod works on for the next try.
+When Airflow says that there is no next try, the pod has nobody to work for. That is looked at before each
+step's pod is made, and every ten minutes by the DAG ``reap_pods`` where the deployment places steps in pods.
+Pods of runs that this Airflow does not know belong to another one; they end by their own deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk import DAG, BaseOperator
+
+from operators.placement import PLACEMENT
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+    from kubernetes.client import CoreV1Api, V1Pod
+
+DAG_ID = "reap_pods"
+OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
+_log = logging.getLogger(__name__)
+
+States = Callable[[str, str], Mapping[str, str | None]]
+
+
+def reap(client: CoreV1Api, namespace: str, states: States) -> list[str]:
+    """Delete the pods of steps whose task is over; returns their names.
+
+    Args:
+        states: from DAG id and run id to the states of the run's tasks; empty when the run is not known.
+    """
+    from operators.pod_manifest import SELECTOR
+
+    found = client.list_namespaced_pod(namespace, label_selector=SELECTOR).items
+    over = [pod for pod in found if _is_over(pod, states)]
+    for pod in over:
+        _log.warning("deleting pod %s: its task is over", pod.metadata.name)
+        client.delete_namespaced_pod(pod.metadata.name, namespace)
+    return [pod.metadata.name for pod in over]
+
+
+def task_states(context: Context) -> States:
+    """The states as Airflow tells them to a task."""
+
+    def states(dag_id: str, run_id: str) -> Mapping[str, str | None]:
+        found = context["ti"].get_task_states(dag_id=dag_id, run_ids=[run_id])
+        return found.get(run_id, {})
+
+    return states
+
+
+def _is_over(pod: V1Pod, states: States) -> bool:
+    from operators.pod_manifest import DAG as DAG_OF
+    from operators.pod_manifest import RUN, TASK
+
+    of = pod.metadata.annotations or {}
+    if pod.metadata.deletion_timestamp or not {DAG_OF, RUN, TASK} <= of.keys():
+        return False
+    return states(of[DAG_OF], of[RUN]).get(of[TASK]) in OVER
+
+
+class ReapPodsOperator(BaseOperator):
+    """Delete the pods of steps whose task is over."""
+
+    def execute(self, context: Context) -> list[str]:
+        """Return the names of the pods that were deleted."""
+        from operators.pod_step import cluster
+
+        client, namespace = cluster()
+        return reap(client, namespace, task_states(context))
+
+
+def reaper_dag() -> DAG:
+    """The DAG: every ten minutes where steps are pods, else by hand only."""
+    in_pods = os.environ.get(PLACEMENT) == "pod"
+    with DAG(
+        dag_id=DAG_ID,
+        description="Deletes the pods of steps whose task is over, of a cancelled run say.",
+        doc_md=__doc__,
+        schedule="*/10 * * * *" if in_pods else None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=10),
+        tags={"drl", "pods"},
+        default_args={"owner": "drl", "retries": 0},
+    ) as dag:
+        ReapPodsOperator(task_id="reap")
+    return dag
