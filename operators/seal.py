@@ -1,4 +1,4 @@
-"""Seal the record: one signed release statement that lists every other statement's digest."""
+"""Seal the record: the model's signature, and a release that lists every other statement's digest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from operators.publish import STEPS
 
 
 class SealRecordOperator(RunOperator):
-    """Sign the release statement, and put it and all other statements under lock."""
+    """Sign the model and the release, and put these and all other statements under lock."""
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return model root and the digest of the release statement, which will close the run."""
+        run.journal.sign_once("model", lambda: self._model(run), run.release_signer)
         release = run.journal.sign_once("release", lambda: self._release(run), run.release_signer)
         days = run.spec.registration.retention_days
         for envelope in run.journal.envelopes():
@@ -25,6 +26,13 @@ class SealRecordOperator(RunOperator):
             "release statement %s, signed by key %s", release.sha256, run.release_signer.public_key.keyid
         )
         return {"model_root": root, "record": release.sha256}
+
+    def _model(self, run: Run) -> dict[str, Any]:
+        from drl.record.predicates import model_statement
+        from drl.steps.inputs import released_policy
+
+        policy = released_policy(run.result("train"))
+        return model_statement(model=run.spec.registration.model, policy=policy)
 
     def _release(self, run: Run) -> dict[str, Any]:
         from drl.record.ledger import Opening, entry_from_json

@@ -136,6 +136,7 @@ class Lies:
         selection: changes ``selection.json``.
         evaluated: changes the evaluate step's output folder before it is signed.
         evaluation: changes the evaluation statement.
+        model: changes the model's signature before it is signed.
         release: changes the release statement before it is signed.
         closing: changes the closing.
         promotion: changes the promotion statement; ``promote`` False leaves it out, True forces it.
@@ -161,6 +162,7 @@ class Lies:
     selection: Callable[[dict[str, Any]], None] = lambda selection: None
     evaluated: Callable[[Path], None] = lambda folder: None
     evaluation: Callable[[dict[str, Any]], None] = lambda statement: None
+    model: Callable[[dict[str, Any]], None] = lambda statement: None
     release: Callable[[dict[str, Any]], None] = lambda statement: None
     closing: Callable[[Closing], Closing] = lambda closing: closing
     promotion: Callable[[dict[str, Any]], None] = lambda statement: None
@@ -541,6 +543,9 @@ class Builder:
         evidence = [replace(a, name=f"prepare/{a.name}") for a in self.prepared]
         evidence += [replace(a, name=f"train/{a.name}") for a in self.trained]
         evidence += [replace(a, name=f"evaluate/{a.name}") for a in self.evaluated]
+        model = predicates.model_statement(model=self.model, policy=policy)
+        self.lies.model(model)
+        self.statements["model.dsse.json"] = self.sign("model", model, "release")
         value = predicates.release_statement(
             intent=self.made.intent,
             model=self.model,

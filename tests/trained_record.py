@@ -36,7 +36,7 @@ from drl.record.export import (
 from drl.record.keys import load_signer, public_pem
 from drl.record.ledger import Closing, Opening, pipeline_id
 from drl.record.outcome import release_outcome
-from drl.record.predicates import intent_statement, release_statement
+from drl.record.predicates import intent_statement, model_statement, release_statement
 from drl.steps.accept import sign_statements
 from drl.steps.exchange import FolderExchange
 from drl.steps.inputs import released_policy, renamed
@@ -155,14 +155,16 @@ def write_record(
         accepted = replace(accepted, request=replace(accepted.request, resolved=frozen))
         journal.once(f"{step}.json", accepted.to_json)
         sign_statements(journal, step, signers["steps"])
+    model, policy = resolved["spec"]["registration"]["model"], released_policy(run.accepted("train").result)
+    journal.sign_once("model", lambda: model_statement(model=model, policy=policy), signers["release"])
     decision = run.accepted("evaluate").result.summary["decision"]
     outcome = release_outcome(decision, code=resolved["code"], approval=None)
     release = journal.sign_once(
         "release",
         lambda: release_statement(
             intent=intent,
-            model=resolved["spec"]["registration"]["model"],
-            policy=released_policy(run.accepted("train").result),
+            model=model,
+            policy=policy,
             evidence=evidence,
             verdict=outcome.verdict,
             reason=outcome.reason,

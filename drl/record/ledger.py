@@ -144,7 +144,7 @@ class Closing:
 
 @dataclass(frozen=True)
 class Note:
-    """A statement about a run came later: promotion, rollback, revocation, reproduction, revision.
+    """A statement about a run came later: promotion, rollback, revocation, reproduction.
 
     Attributes:
         statement: SHA-256 of the signed statement's envelope.

@@ -17,6 +17,7 @@ from drl.errors import InputError
 from drl.record.ledger import Opening, Verdict
 from drl.record.roots import artifacts_root
 from drl.record.statement import (
+    MODEL_SIGNATURE,
     SLSA_PROVENANCE,
     Subject,
     build_type,
@@ -86,7 +87,7 @@ def provenance_statement(
     Args:
         step: ``prepare``, ``train`` or ``evaluate``.
         intent: digest of the intent.
-        parameters: what the step was asked beyond the intent: run, seeds, revision.
+        parameters: what the step was asked beyond the intent: seeds, error budget.
         inputs: what it read, by digest.
         outputs: what it made and later steps rely on: the subjects.
         byproducts: what it made beside: logs, metrics, reports.
@@ -224,6 +225,25 @@ def approval_statement(
     return statement([Subject(model, root)], predicate_type("approval"), predicate)
 
 
+def model_statement(*, model: str, policy: Sequence[Artifact]) -> Json:
+    """The released policy's files as OpenSSF model-signing describes a model, for tools that know only that.
+
+    Args:
+        model: name of the registered model.
+        policy: the released policy's files; their root is the subject.
+    """
+    predicate = {
+        "serialization": {
+            "method": "files",
+            "hash_type": "sha256",
+            "allow_symlinks": False,
+            "ignore_paths": [],
+        },
+        "resources": [{"name": a.name, "algorithm": "sha256", "digest": a.sha256} for a in sorted(policy)],
+    }
+    return statement([Subject(model, artifacts_root(policy))], MODEL_SIGNATURE, predicate)
+
+
 def release_statement(
     *,
     intent: str,
@@ -234,7 +254,6 @@ def release_statement(
     reason: str,
     statements: Mapping[str, str],
     opening: Opening,
-    revision: int = 1,
 ) -> Json:
     """What came out of a run, promoted or not; its envelope's digest closes the run on the ledger.
 
@@ -247,7 +266,6 @@ def release_statement(
         reason: why, in one sentence.
         statements: digest of every other stored envelope of the run, by its file name in the record.
         opening: how the ledger opened the run.
-        revision: 2 and more for a run sealed again, which is noted and never changes the verdict.
 
     Raises:
         InputError: the opening is of another intent, or ``statements`` lacks the intent.
@@ -262,7 +280,7 @@ def release_statement(
     root = artifacts_root(policy)
     predicate = {
         "intent": intent,
-        "revision": revision,
+        "revision": 1,
         "verdict": _require_verdict(verdict),
         "reason": reason,
         "policy": {"root": root, "resources": [_resource(a) for a in sorted(policy)]},

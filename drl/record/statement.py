@@ -11,6 +11,7 @@ from drl.errors import InputError
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
+MODEL_SIGNATURE = "https://model_signing/signature/v1.0"
 
 # Every identifier of our own starts here: predicate types, build types and builders.
 NAMESPACE = "urn:drl:"

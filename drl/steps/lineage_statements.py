@@ -8,7 +8,7 @@ from typing import Any
 
 from drl.digest import sha256_bytes, sha256_json
 from drl.record.dsse import read_unverified
-from drl.record.statement import SLSA_PROVENANCE
+from drl.record.statement import MODEL_SIGNATURE, SLSA_PROVENANCE
 from drl.steps.journal import ENVELOPE, RunJournal
 from drl.steps.lineage_draft import Draft
 
@@ -24,6 +24,9 @@ _FACTS: dict[str, tuple[str, ...]] = {
     "revocation": ("what", "reason", "since"),
     "validation": ("success",),
 }
+_ABOUT_MODEL = frozenset(
+    {"approval", "evaluation", "model signature", "promotion", "release", "reproduction"}
+)
 # When a statement that came after the release was made.
 _MOMENT = {"promotion": "decided", "reproduction": "finished", "revocation": "since"}
 
@@ -83,7 +86,7 @@ def _add_statement(
     facts = {fact: predicate.get(fact) for fact in _FACTS.get(kind, ())}
     if kind == "evaluation":
         facts["verdict"] = predicate["decision"]["verdict"]
-    about_model = kind in ("approval", "evaluation", "promotion", "release", "reproduction")
+    about_model = kind in _ABOUT_MODEL
     subjects = statement["subject"]
     if about_model:
         facts["model"] = subjects[0]["name"]
@@ -121,6 +124,8 @@ def _short_kind(statement: Mapping[str, Any]) -> str:
     """``train`` of a build type, ``promotion`` of a predicate type: ``urn:drl:predicate:promotion:v1``."""
     if statement["predicateType"] == SLSA_PROVENANCE:
         return str(statement["predicate"]["buildDefinition"]["buildType"].split(":")[-2])
+    if statement["predicateType"] == MODEL_SIGNATURE:
+        return "model signature"
     return str(statement["predicateType"].split(":")[-2])
 
 

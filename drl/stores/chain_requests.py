@@ -125,7 +125,7 @@ class CloseRun:
             raise ConflictError(
                 f"run {self.run} of {self.pipeline} was closed before with {entry.verdict} and record "
                 f"{entry.record[:12]}, now {self.verdict} and {self.record[:12]}",
-                remedy="a run is closed once; a later revision is a note",
+                remedy="a run is closed once, with one release",
             )
 
 

@@ -21,16 +21,20 @@ from drl.errors import Falsified, Undetermined
 from drl.record.dsse import parse_canonical
 from drl.record.files import RecordFiles
 from drl.record.roots import artifacts_root
-from drl.record.statement import SLSA_PROVENANCE, predicate_type
+from drl.record.statement import MODEL_SIGNATURE, SLSA_PROVENANCE, predicate_type
 from drl.spec import PipelineSpec, parse_pipeline
 
 ENVELOPE, NOTE = ".dsse.json", ".note.json"
-RUN_STATEMENTS = ("intent", "prepare", "validation", "train", "evaluate", "evaluation", "approval")
+RUN_STATEMENTS = ("intent", "prepare", "validation", "train", "evaluate", "evaluation", "approval", "model")
 STEPS = ("prepare", "train", "evaluate")
-KINDS = {name: SLSA_PROVENANCE for name in STEPS} | {
-    name: predicate_type(name)
-    for name in ("intent", "validation", "evaluation", "approval", "release", "promotion")
-}
+KINDS = (
+    {name: SLSA_PROVENANCE for name in STEPS}
+    | {
+        name: predicate_type(name)
+        for name in ("intent", "validation", "evaluation", "approval", "release", "promotion")
+    }
+    | {"model": MODEL_SIGNATURE}
+)
 """Predicate type of each statement whose file name says what it is."""
 POLICY_FILES = ("policy.json", "policy.onnx", "policy.safetensors")
 DATA_FILES = frozenset(

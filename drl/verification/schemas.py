@@ -15,9 +15,11 @@ from importlib.resources import files
 from typing import Any
 
 from drl.errors import Falsified
-from drl.record.statement import NAMESPACE, SLSA_PROVENANCE
+from drl.record.statement import MODEL_SIGNATURE, NAMESPACE, SLSA_PROVENANCE
 
 _PREFIX, _SUFFIX = f"{NAMESPACE}predicate:", ":v1"
+_OF_OTHERS = {SLSA_PROVENANCE: "provenance", MODEL_SIGNATURE: "model_signature"}
+"""Schemas of predicates that others specified: which of their fields a record has."""
 _ANNOTATIONS = {"$schema", "$id", "$defs", "title", "description", "default"}
 
 
@@ -33,8 +35,8 @@ def check_predicate(statement: dict[str, Any], *, name: str) -> None:
 
 
 def _schema_name(kind: Any, name: str) -> str:
-    if kind == SLSA_PROVENANCE:
-        return "provenance"
+    if kind in _OF_OTHERS:
+        return _OF_OTHERS[kind]
     found = re.fullmatch(rf"{re.escape(_PREFIX)}([a-z]+){re.escape(_SUFFIX)}", str(kind))
     if found is None or not files("drl.schemas").joinpath(f"predicates/{found[1]}.json").is_file():
         raise Falsified(
@@ -45,7 +47,7 @@ def _schema_name(kind: Any, name: str) -> str:
 
 @cache
 def _schema(name: str) -> dict[str, Any]:
-    folder = "" if name in ("statement", "provenance") else "predicates/"
+    folder = "" if name in ("statement", *_OF_OTHERS.values()) else "predicates/"
     value: dict[str, Any] = json.loads(files("drl.schemas").joinpath(f"{folder}{name}.json").read_bytes())
     return value
 

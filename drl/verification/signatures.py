@@ -11,7 +11,7 @@ from securesystemslib.signer import SSlibKey
 from drl.errors import Falsified
 from drl.record.dsse import parse_canonical, verify
 from drl.record.key_files import load_public, public_pem
-from drl.record.statement import SLSA_PROVENANCE, predicate_type
+from drl.record.statement import MODEL_SIGNATURE, SLSA_PROVENANCE, predicate_type
 from drl.verification.findings import Findings
 from drl.verification.record import ENVELOPE, Envelope, Record
 from drl.verification.schemas import check_predicate
@@ -24,6 +24,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     SLSA_PROVENANCE: ("steps",),
     predicate_type("validation"): ("steps",),
     predicate_type("evaluation"): ("steps",),
+    MODEL_SIGNATURE: ("release",),
     predicate_type("release"): ("release",),
     predicate_type("promotion"): ("release",),
     predicate_type("approval"): ("approval",),

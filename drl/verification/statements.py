@@ -83,7 +83,7 @@ def check_run(record: Record, findings: Findings) -> None:
                 findings.require(4, right, f"{file} holds a statement of another kind")
         release, intent = record.statement("release"), record.statement("intent")
         listed = named_digests(release.predicate["statements"], where="release, statements")
-        needed = {"intent", "train", "evaluate", "evaluation"}
+        needed = {"intent", "train", "evaluate", "evaluation", "model"}
         needed |= {"prepare", "validation"} if record.spec.data else set()
         present = {
             n: record.envelopes[n].sha256
@@ -160,13 +160,20 @@ def _one_model(record: Record, findings: Findings) -> None:
     """Whatever speaks of this run's policy speaks of one model root."""
     root = record.statement("release").predicate["policy"]["root"]
     model = record.spec.registration.model
-    for name in ("release", "evaluation", "approval", "promotion"):
+    for name in ("release", "evaluation", "approval", "model", "promotion"):
         if record.has(name):
             findings.require(
                 5,
                 record.statement(name).subjects == {model: root},
                 f"{name}{ENVELOPE}: its subject is not the model root of {model}",
             )
+    if record.has("model"):
+        listed = [{"name": a.name, "algorithm": "sha256", "digest": a.sha256} for a in record.policy.values()]
+        findings.require(
+            5,
+            same_json(record.statement("model").predicate["resources"], listed),
+            f"model{ENVELOPE} signs other files than the release names",
+        )
 
 
 def _check_present(record: Record, findings: Findings, named: dict[str, list[str]]) -> list[str]:

@@ -54,7 +54,7 @@ from drl.verification.trust import load_trust
 
 DERIVED, CHOSEN = "e2e_derived", "e2e_chosen"
 STEPS = ("train", "evaluate")
-STATEMENTS = {"intent", "train", "evaluate", "evaluation"}
+STATEMENTS = {"intent", "train", "evaluate", "evaluation", "model"}
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def test_every_statement_is_signed_by_the_operators_and_listed_by_the_release(de
     envelopes = {a.name.removesuffix(".dsse.json"): a for a in derived.journal.envelopes()}
     assert set(envelopes) == STATEMENTS | {"release", "promotion"}
     for name in envelopes:
-        key = release if name in ("release", "promotion") else steps
+        key = release if name in ("model", "release", "promotion") else steps
         verify(derived.journal.read(f"{name}.dsse.json"), [key])
     listed = derived.journal.statement("release", [release])["predicate"]["statements"]
     assert {s["name"]: s["digest"]["sha256"] for s in listed} == {

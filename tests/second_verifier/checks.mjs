@@ -9,7 +9,8 @@ const SCHEMAS = new URL("../../drl/schemas/", import.meta.url);
 const schema = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, SCHEMAS)));
 const FRAME = schema("statement");
 const PROVENANCE = "https://slsa.dev/provenance/v1";
-const PREDICATES = new Map([[PROVENANCE, schema("provenance")]]);
+const MODEL_SIGNATURE = "https://model_signing/signature/v1.0";
+const PREDICATES = new Map([[PROVENANCE, schema("provenance")], [MODEL_SIGNATURE, schema("model_signature")]]);
 for (const file of readdirSync(new URL("predicates/", SCHEMAS))) {
   const found = schema(`predicates/${file.slice(0, -".json".length)}`);
   PREDICATES.set(found.$id, found);
@@ -21,6 +22,7 @@ const KINDS = Object.fromEntries(
   ["intent", "validation", "evaluation", "approval", "release", "promotion"].map((n) => [n, `urn:drl:predicate:${n}:v1`]),
 );
 for (const step of STEPS) KINDS[step] = PROVENANCE;
+KINDS.model = MODEL_SIGNATURE;
 const POLICY_FILES = ["policy.json", "policy.onnx", "policy.safetensors"];
 const DOCUMENTS = ["resolved.json", "opening.json", "closing.json", "account.json", "promotion.note.json"];
 const LEVELS = { 1: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 22, 27, 28, 29, 32], 2: [14, 15, 16, 17, 18, 21] };
@@ -76,11 +78,14 @@ class Record {
     }
   }
 
-  /** Whether an envelope is there that holds, and whose statement fits its schema and the file's name. */
-  isUsable(name) {
+  /** Whether an envelope is there that holds, and whose statement fits its schema. */
+  isTrue(name) {
     const found = this.envelopes.get(name);
-    if (found === undefined || found.problem !== null || misfit(found.statement) !== null) return false;
-    return !Object.hasOwn(KINDS, name) || KINDS[name] === found.statement.predicateType;
+    return found !== undefined && found.problem === null && misfit(found.statement) === null;
+  }
+  /** The same, and of the type that the file's name says. */
+  isUsable(name) {
+    return this.isTrue(name) && (!Object.hasOwn(KINDS, name) || KINDS[name] === this.envelopes.get(name).statement.predicateType);
   }
   envelope(name) {
     if (!this.isUsable(name)) throw new Untold(`rests on ${name}.dsse.json, which is not there or is false`);
@@ -237,10 +242,10 @@ const CHECKS = {
       need((r.envelopes.get(name).statement?.predicateType ?? KINDS[name]) === KINDS[name], `${name} is of another kind`);
     }
     const { statements, intent } = r.predicate("release");
-    const wanted = ["intent", "train", "evaluate", "evaluation"];
+    const wanted = ["intent", "train", "evaluate", "evaluation", "model"];
     if (r.spec.data !== null) wanted.push("prepare", "validation");
     if (r.has("approval")) wanted.push("approval");
-    for (const name of wanted) need(r.has(name), `${name}.dsse.json is not there`);
+    for (const name of wanted) need(r.isTrue(name), `${name}.dsse.json is not there, or is false`);
     const listed = wanted.map((name) => ({ name: `${name}.dsse.json`, digest: { sha256: r.envelopes.get(name).digest } }));
     listed.sort((a, b) => byCodePoint(a.name, b.name));
     need(same(statements, listed), "the release does not list the run's statements as they are");
@@ -250,7 +255,7 @@ const CHECKS = {
       const { predicate } = r.statement(name);
       const build = predicate.buildDefinition;
       need(!build || build.buildType === `urn:drl:build:${name}:v1`, `${name} is the provenance of another step`);
-      if (name !== "intent") need((build?.externalParameters ?? predicate).intent === intent, `${name} names another intent`);
+      if (name !== "intent" && name !== "model") need((build?.externalParameters ?? predicate).intent === intent, `${name} names another intent`);
     }
     return `the release lists ${wanted.length} statements of one intent`;
   },
@@ -274,8 +279,10 @@ const CHECKS = {
       need(root(champion) === r.resolved.champion.model_root, "the champion's root does not follow from its files");
     }
     const subject = [{ name: r.spec.registration.model, digest: { sha256: policy.root } }];
-    for (const name of ["release", "evaluation", "approval", "promotion"])
+    for (const name of ["release", "evaluation", "approval", "model", "promotion"])
       if (r.isUsable(name)) need(same(r.statement(name).subject, subject), `${name} is about another model`);
+    const signed = policy.resources.map(({ name, digest }) => ({ name, algorithm: "sha256", digest: digest.sha256 }));
+    if (r.isUsable("model")) need(same(r.predicate("model").resources, signed), "the model's signature is of other files");
     const kept = new Set([...policy.resources, ...evidence.resources, ...champion].map((f) => `sha256/${f.digest.sha256}`));
     for (const [name, { keyids }] of r.holding) if (r.isUsable(name)) keyids.forEach((keyid) => kept.add(`keys/${keyid}.pem`));
     for (const name of r.files.keys()) need(kept.has(name) || isPlace(name), `nothing names the file ${name}`);
@@ -602,6 +609,7 @@ const isRevoked = (r, keyid, time) =>
 function rolesFor(statement) {
   const kind = kindOf(statement);
   if (statement.predicateType === PROVENANCE || ["intent", "validation", "evaluation"].includes(kind)) return ["steps"];
+  if (statement.predicateType === MODEL_SIGNATURE) return ["release"];
   return { release: ["release"], promotion: ["release"], approval: ["approval"], reproduction: ["reproduction"] }[kind] ?? ["revocation", "release"];
 }
 

@@ -245,6 +245,21 @@ def test_provenance_is_slsa():
     assert details["metadata"]["invocationId"] == "cartpole/manual-1/train/1"
 
 
+def test_the_model_is_signed_as_openssf_model_signing_does():
+    made = p.model_statement(model="cartpole", policy=FILES)
+    assert made["predicateType"] == "https://model_signing/signature/v1.0"
+    assert made["subject"] == [{"name": "cartpole", "digest": {"sha256": artifacts_root(FILES)}}]
+    assert made["predicate"]["resources"] == [
+        {"name": "policy.json", "algorithm": "sha256", "digest": "55" * 32},
+        {"name": "policy.safetensors", "algorithm": "sha256", "digest": "44" * 32},
+    ]
+
+
+def test_a_release_has_no_other_revision():
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(release()["predicate"] | {"revision": 2}, schema_of("release"))
+
+
 def test_the_release_binds_everything():
     made = release()
     predicate = made["predicate"]

@@ -76,7 +76,24 @@ def another_type(name: str, source: str, role: str) -> Any:
     return change
 
 
+def links_allowed(statement: dict[str, Any]) -> None:
+    statement["predicate"]["serialization"]["allow_symlinks"] = True
+
+
+def other_file(statement: dict[str, Any]) -> None:
+    statement["predicate"]["resources"][0]["digest"] = "ab" * 32
+
+
+def other_root(statement: dict[str, Any]) -> None:
+    statement["subject"][0]["digest"]["sha256"] = "ab" * 32
+
+
 LIES: dict[str, tuple[int, dict[str, Any]]] = {
+    "a second revision": (2, {"release": lambda s: s["predicate"].update(revision=2)}),
+    "a model's signature of a folder with links": (2, {"model": links_allowed}),
+    "a model's signature of other files": (5, {"model": other_file}),
+    "a model's signature in another order": (5, {"model": lambda s: s["predicate"]["resources"].reverse()}),
+    "a model's signature of another root": (5, {"model": other_root}),
     "one digest, two sizes": (5, {"release": wrong_size}),
     "a champion's file twice": (5, {"champion": -0.5, "resolved": listed_twice}),
     "episodes without the last line feed": (14, {"evaluated": episodes(lambda t: t[:-1])}),

@@ -13,7 +13,7 @@ from record_factory import build_record
 
 from drl.errors import Falsified
 from drl.record.dsse import read_unverified
-from drl.record.statement import SLSA_PROVENANCE
+from drl.record.statement import MODEL_SIGNATURE, SLSA_PROVENANCE
 from drl.verification.schemas import check_predicate, violations
 
 NAMES = [p.name for p in files("drl.schemas").joinpath("predicates").iterdir() if p.name.endswith(".json")]
@@ -23,6 +23,7 @@ SCHEMAS = {
         **{name: f"predicates/{name}" for name in NAMES},
         "statement.json": "statement.json",
         "provenance.json": "provenance.json",
+        "model_signature.json": "model_signature.json",
     }.items()
 }
 
@@ -35,7 +36,8 @@ def statements(tmp_path_factory):
 
 def schema_of(statement):
     kind = statement["predicateType"]
-    return SCHEMAS["provenance.json" if kind == SLSA_PROVENANCE else f"{kind.rsplit(':', 2)[-2]}.json"]
+    of_others = {SLSA_PROVENANCE: "provenance.json", MODEL_SIGNATURE: "model_signature.json"}
+    return SCHEMAS[of_others.get(kind) or f"{kind.rsplit(':', 2)[-2]}.json"]
 
 
 def agree(value, schema):
@@ -58,7 +60,7 @@ def test_a_keyword_that_is_unknown_is_an_error():
 
 
 def test_every_statement_of_a_record_fits(statements):
-    assert len(statements) == 6
+    assert len(statements) == 7
     for name, statement in statements.items():
         check_predicate(statement, name=name)
         assert agree(statement["predicate"], schema_of(statement))
