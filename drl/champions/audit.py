@@ -170,7 +170,7 @@ class Auditor:
     def _locks(self, journal: RunJournal) -> tuple[Kind, str]:
         """Every file and statement of the release is locked while its retention lasts."""
         opened = journal.read_json("opening.json")["entry"]["receipt"]["block_time"]
-        days = journal.read_json("resolved.json")["spec"]["registration"]["retention_days"]
+        days = journal.retain_days()
         until = datetime.fromtimestamp(opened, UTC) + timedelta(days=days)
         if until <= datetime.now(UTC):
             return "holds", f"the retention of {days} days is over"

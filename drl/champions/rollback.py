@@ -154,8 +154,7 @@ def _carry_out(
     note = journal.once(
         f"{name}.note.json", lambda: champions.ledger.note(pipeline, number, sha256_bytes(data)).to_json()
     )
-    days = journal.read_json("resolved.json")["spec"]["registration"]["retention_days"]
-    sealing.seal_bytes(data, f"{name}{ENVELOPE}", retain_days=days)
+    sealing.seal_bytes(data, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
     champions.registry.set_champion(model, version, expected=present.version)
     return {
         "model": model,

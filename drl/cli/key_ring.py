@@ -113,6 +113,7 @@ def _note_everywhere(ring: Keyring, entry: KeyEntry, envelope: bytes) -> list[tu
     for journal in journals:
         journal.keep_key(signer.public_key)
         stored = journal.write(f"{name}{ENVELOPE}", envelope)
+        records().seal_bytes(stored, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
         number = journal.read_json("opening.json")["entry"]["receipt"]["run"]
         requests.append(NoteStatement(journal.run.partition("/")[0], number, sha256_bytes(stored)))
     notes = open_ledger().note_many(requests)

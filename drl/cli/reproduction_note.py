@@ -45,6 +45,7 @@ def note(
     name = f"reproduction-{sha256[:16]}"
     journal.keep_key(key)
     journal.write(f"{name}{ENVELOPE}", envelope)
+    records().seal_bytes(envelope, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
     noted = journal.once(f"{name}.note.json", lambda: ledger.note(pipeline, opened["run"], sha256).to_json())
     record_again(run)
     found: dict[str, Any] = noted["receipt"]

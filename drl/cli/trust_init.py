@@ -1,8 +1,10 @@
-"""A trust policy from what a live deployment says of itself: its key ring, its ledger, its pipelines."""
+"""A trust policy from what a live deployment says of itself: its keys, its approvers', ledger, pipelines."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
@@ -28,6 +30,10 @@ _HEADING = """\
 # Whom and what to believe when checking records of this deployment (docs/record.md, "Trust policy").
 # Written by the deployment itself: compare the key ids with its owner by another way, then pin this file.
 """
+_OWN = """\
+# Keys named "an approver's own" are not the deployment's. For approvals that the owner cannot give alone,
+# take the role `approval` from the deployment's key.
+"""
 _DEMO = "# Demo chain: whoever runs it could order its blocks at will. It proves no time to anybody else.\n"
 
 
@@ -40,42 +46,83 @@ def live_policy() -> str:
         StoreError: the store or the chain is out of reach.
     """
     documents = records()
-    pipeline, receipt = _newest_opened(documents)
+    opened = _opened(documents)
+    keys, receipt = _keys(), opened[0].receipt
+    approvers = _approvers(opened, without={key["keyid"] for key in keys})
     value = {
         "format": FORMAT,
-        "keys": _keys(),
-        "ledger": _ledger(receipt, pipeline),
+        "keys": [*keys, *approvers],
+        "ledger": _ledger(receipt, opened[0].pipeline),
         "pipelines": _pipelines(documents),
         "minimum": {"level": 2},
     }
-    text = _HEADING + (_DEMO if receipt.chain_id in DEMO_CHAIN_IDS else "") + _yaml(value)
+    demo = _DEMO if receipt.chain_id in DEMO_CHAIN_IDS else ""
+    text = _HEADING + (_OWN if approvers else "") + demo + _yaml(value)
     parse_trust(text, where="the trust policy of this deployment")
     return text
 
 
 def _keys() -> list[dict[str, Any]]:
+    """The deployment's own keys; an earlier or a revoked one until it ended."""
     folder = keys_folder()
-    entries = [entry for entry in Keyring(folder).entries() if entry.revoked is None]
+    entries = Keyring(folder).entries()
     if not entries:
         raise InputError(f"{folder}: no key has signed yet", remedy="run a pipeline, or set DRL_KEYS")
     return [_key(entry) for entry in entries]
 
 
 def _key(entry: KeyEntry) -> dict[str, Any]:
-    value: dict[str, Any] = {"keyid": entry.key.keyid, "roles": _ROLES[entry.role]}
-    if entry.until is not None:
-        value["valid_until"] = (datetime.fromisoformat(entry.until) + _GRACE).isoformat()
-    return value
+    value: dict[str, Any] = {"keyid": entry.key.keyid, "roles": list(_ROLES[entry.role])}
+    ends = [datetime.fromisoformat(entry.until) + _GRACE] if entry.until else []
+    ends += [datetime.fromisoformat(entry.revoked)] if entry.revoked else []
+    if ends:
+        value["valid_until"] = min(ends).isoformat()
+    return value | {"name": f"the deployment's, for {entry.role}" + (", revoked" if entry.revoked else "")}
 
 
-def _newest_opened(documents: ArtifactStore) -> tuple[str, Receipt]:
-    """Pipeline and receipt of the newest run that was opened on the ledger."""
-    for entry in documents.list("index/", limit=_RUNS_LOOKED_AT):
-        journal = RunJournal(documents, documents.read(entry).decode())
-        if journal.has("opening.json"):
-            receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
-            return journal.run.partition("/")[0], receipt
-    raise InputError("no run was opened on the ledger yet", remedy="run a pipeline first")
+@dataclass(frozen=True)
+class _Opened:
+    """A run that was opened on the ledger, and the keys that its approvers hold themselves."""
+
+    pipeline: str
+    receipt: Receipt
+    approver_keys: frozenset[str]
+
+    @classmethod
+    def read(cls, journal: RunJournal) -> _Opened:
+        receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
+        keys = journal.read_json("resolved.json")["spec"]["promotion"]["approver_keys"]
+        return cls(journal.run.partition("/")[0], receipt, frozenset(keys))
+
+
+def _opened(documents: ArtifactStore) -> list[_Opened]:
+    """The newest runs that were opened on the ledger, the newest first; at least one."""
+    runs = [documents.read(entry).decode() for entry in documents.list("index/", limit=_RUNS_LOOKED_AT)]
+    journals = [RunJournal(documents, run) for run in runs]
+    opened = [_Opened.read(journal) for journal in journals if journal.has("opening.json")]
+    if not opened:
+        raise InputError("no run was opened on the ledger yet", remedy="run a pipeline first")
+    return opened
+
+
+def _approvers(opened: Sequence[_Opened], *, without: set[str]) -> list[dict[str, Any]]:
+    """Keys that approvers hold themselves; one that its pipeline dropped until the first run without it."""
+    ends: dict[str, int | None] = {}
+    next_opening: dict[str, int | None] = {}
+    for run in opened:
+        ended = next_opening.get(run.pipeline)
+        for key in run.approver_keys:
+            known = ends.get(key, 0)
+            ends[key] = None if ended is None or known is None else max(known, ended)
+        next_opening[run.pipeline] = run.receipt.block_time
+    return [_approver(key, end) for key, end in sorted(ends.items()) if key not in without]
+
+
+def _approver(key: str, end: int | None) -> dict[str, Any]:
+    value: dict[str, Any] = {"keyid": key, "roles": ["approval"]}
+    if end is not None:
+        value["valid_until"] = datetime.fromtimestamp(end, UTC).isoformat()
+    return value | {"name": "an approver's own"}
 
 
 def _ledger(receipt: Receipt, pipeline: str) -> dict[str, Any]:

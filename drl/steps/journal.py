@@ -127,6 +127,10 @@ class RunJournal:
         signatures = self.read_json(f"{name}{ENVELOPE}")["signatures"]
         return [str(signature["keyid"]) for signature in signatures]
 
+    def retain_days(self) -> int:
+        """For how long what the run releases is kept under lock, in days."""
+        return int(self.read_json("resolved.json")["spec"]["registration"]["retention_days"])
+
     def envelopes(self) -> list[Artifact]:
         """Every signed statement so far, by digest."""
         found = []

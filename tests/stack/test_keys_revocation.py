@@ -1,4 +1,4 @@
-"""``drl keys`` on a deployment: a rotated key is revoked, and the ledger says since when."""
+"""``drl keys`` on a deployment: a rotated key is revoked; ledger, store and trust policy say since when."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -23,8 +23,11 @@ from drl.record.keys import RoleSigner, load_signer
 from drl.record.ledger import Note
 from drl.steps.journal import RunJournal
 from drl.stores.chain import ChainSettings, Ledger
+from drl.verification.trust import parse_trust
 
 PIPELINE = "keys_revocation"
+LEFT, STAYS = "aa" * 32, "bb" * 32
+"""Keys of two approvers' own, of whom one is not asked any more."""
 
 
 @pytest.fixture
@@ -40,10 +43,12 @@ def ledger(stack: Stack) -> Iterator[Ledger]:
         yield ledger
 
 
-def closed_run(ledger: Ledger, signed_with: RoleSigner) -> RunJournal:
+def closed_run(ledger: Ledger, signed_with: RoleSigner, approver_keys: list[str]) -> RunJournal:
     """A run that was opened and closed, as far as the ledger and the list of runs know."""
     run = f"{PIPELINE}/{secrets.token_hex(4)}"
     journal = RunJournal(records(), run)
+    spec = {"promotion": {"approver_keys": approver_keys}, "registration": {"retention_days": 1}}
+    journal.once("resolved.json", lambda: {"spec": spec})
     opening = ledger.open(PIPELINE, sha256_bytes(run.encode()))
     journal.keep_key(signed_with.public_key)
     journal.once("opening.json", lambda: {"entry": opening.to_json()})
@@ -55,8 +60,12 @@ def closed_run(ledger: Ledger, signed_with: RoleSigner) -> RunJournal:
 
 
 def keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return drl(folder, "keys", *arguments)
+
+
+def drl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "drl", "keys", *arguments],
+        [sys.executable, "-m", "drl", *arguments],
         env=os.environ | {"DRL_KEYS": str(folder)},
         capture_output=True,
         text=True,
@@ -67,7 +76,8 @@ def keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_revocation_counts_from_its_block(ledger: Ledger, tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     signer, other = load_signer(folder, "steps"), load_signer(tmp_path / "other", "steps")
-    journals, untouched = [closed_run(ledger, signer) for _ in range(2)], closed_run(ledger, other)
+    journals = [closed_run(ledger, signer, [LEFT, STAYS]) for _ in range(2)]
+    untouched = closed_run(ledger, other, [STAYS])
     old = signer.public_key.keyid
     refused = keys(folder, "revoke", old, "--reason", "laptop lost")
     assert refused.returncode == 1
@@ -86,6 +96,10 @@ def test_a_revocation_counts_from_its_block(ledger: Ledger, tmp_path: Path) -> N
         assert {n.statement for n in notes} == {sha256_bytes(envelope)}
         assert journal.read_json(f"{name}.note.json") in [n.to_json() for n in notes]
     assert (folder / f"revocation-{old[:16]}.dsse.json").read_bytes() == envelope
+    lock = records().sealed.lock(sha256_bytes(envelope))
+    assert lock is not None
+    assert lock.until is not None
+    assert lock.until > datetime.now(UTC) + timedelta(days=1)
 
     said = verify(envelope, [load_signer(folder, "release").public_key]).statement
     assert said["subject"] == [{"name": "steps key", "digest": {"sha256": old}}]
@@ -104,3 +118,15 @@ def test_a_revocation_counts_from_its_block(ledger: Ledger, tmp_path: Path) -> N
     assert old in shown
     assert f"revoked {since}" in shown
     assert "PRIVATE" not in shown
+
+    written = drl(folder, "trust", "init")
+    assert written.returncode == 0, written.stderr
+    policy = parse_trust(written.stdout, where="trust init")
+    assert {k.id: k.valid_until for k in policy.keys_for("steps")} == {
+        old: note.receipt.block_time,
+        load_signer(folder, "steps").public_key.keyid: None,
+    }
+    dropped = untouched.read_json("opening.json")["entry"]["receipt"]["block_time"]
+    own = {k.id: k.valid_until for k in policy.keys_for("approval")}
+    assert {k: own[k] for k in (LEFT, STAYS)} == {LEFT: dropped, STAYS: None}
+    assert not {LEFT, STAYS} & {k.id for role in ("steps", "release") for k in policy.keys_for(role)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_a_reproduction_is_noted_once_beside_its_run(ledger: Ledger, tmp_path: P
 
     with pytest.raises(InputError, match="is none of this deployment"):
         noted()
+    journal.once("resolved.json", lambda: {"spec": {"registration": {"retention_days": 1}}})
     journal.once("opening.json", lambda: {"entry": opening.to_json()})
     journal.once("closing.json", ledger.close(PIPELINE, opening.receipt.run, "ab" * 32, "HOLD").to_json)
     with pytest.raises(InputError, match="is none of this deployment"):
@@ -72,4 +74,8 @@ def test_a_reproduction_is_noted_once_beside_its_run(ledger: Ledger, tmp_path: P
     assert entry == {"entry": "note", "statement": sha256_bytes(envelope), "receipt": receipt}
     name = f"reproduction-{sha256_bytes(envelope)[:16]}"
     assert journal.read(f"{name}.dsse.json") == envelope
+    lock = records().sealed.lock(sha256_bytes(envelope))
+    assert lock is not None
+    assert lock.until is not None
+    assert lock.until > datetime.now(UTC) + timedelta(days=1)
     assert {f"{name}.note.json", f"keys/{signer.public_key.keyid}.pem"} <= set(journal.names())
