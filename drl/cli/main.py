@@ -17,6 +17,7 @@ from drl.cli import stack as stack_commands
 from drl.cli import store as store_commands
 from drl.cli import trust as trust_commands
 from drl.errors import DrlError
+from drl.training.profile import Profile
 
 app = typer.Typer(
     name="drl",
@@ -94,6 +95,9 @@ def reproduce(
     ] = None,
     trusted: Annotated[bool, typer.Option("--i-trust-this-code", help="Let the record's code run.")] = False,
     until: Annotated[int | None, typer.Option(min=1, help="Only up to this iteration's checkpoint.")] = None,
+    profile: Annotated[
+        Profile | None, typer.Option(help="Train with this instruction set instead of the recorded one.")
+    ] = None,
     trust: Annotated[Path | None, typer.Option(help="Trust policy: who must have signed.")] = None,
     source: Annotated[Path | None, typer.Option(help="File of the data source, if you have it.")] = None,
     environment: Annotated[
@@ -112,6 +116,7 @@ def reproduce(
         version=version,
         trusted=trusted,
         until=until,
+        profile=profile,
         trust=trust,
         source=source,
         environment=environment,

@@ -33,6 +33,7 @@ from drl.reproduction.recorded import RecordedTraining, open_training
 from drl.reproduction.reproduce import Replay, Reproduction, checkpoint_at, replay, reproduce
 from drl.reproduction.work import DataMeans, Workshop
 from drl.steps.folder_run import message
+from drl.training.profile import Profile
 from drl.verification.trust import load_trust
 
 _SHOWN = 12
@@ -47,6 +48,7 @@ class Request:
         version: of the model; None for its champion.
         trusted: whether the record's code may run.
         until: last iteration to repeat, None for all.
+        profile: instruction set to train with; None for the recorded one.
         trust: trust policy.
         source: file of the data source.
         environment: folder for a fresh virtual environment, None for the packages installed here.
@@ -60,6 +62,7 @@ class Request:
     version: int | None
     trusted: bool
     until: int | None
+    profile: Profile | None
     trust: Path | None
     source: Path | None
     environment: Path | None
@@ -146,13 +149,17 @@ def plan(training: RecordedTraining, *, until: int | None, trusted: bool) -> lis
         f"code       {_code(training)}",
         f"commit     {code['commit']}" + ("" if code["dirty"] is False else ", with uncommitted changes"),
         f"packages   lock {str(packages['lock_sha256'])[:12]}, "
-        f"{len(packages['differences'])} packages differed from it when recorded",
+        f"{_counted(len(packages['differences']), 'package')} differed from it when recorded",
         f"world      {environment['entry_point']}, package {environment['package']} {environment['version']}",
         f"data       {data}",
         f"training   {spec.training.settings.algorithm}, profile {spec.training.profile}, "
         f"seeds {', '.join(map(str, training.seeds))}, {steps}",
         f"margin     {_margin(training)}",
     ]
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def _margin(training: RecordedTraining) -> str:
@@ -183,7 +190,7 @@ def _place(request: Request, training: RecordedTraining, folder: Path) -> tuple[
                 remedy="leave --environment away",
             )
         python = make_environment(code / LOCK_NAME, request.environment.resolve())
-    place = Place(python, code, fresh)
+    place = Place(python, code, fresh, request.profile or training.spec.training.profile)
     return place, differences(training, place)
 
 

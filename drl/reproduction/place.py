@@ -25,7 +25,7 @@ from drl.record.git_tree import tree_of_tar
 from drl.reproduction.recorded import RecordedTraining
 from drl.steps.resolve import LOCK, locked_versions
 from drl.steps.source_code import code_identity
-from drl.training.profile import profile_environment
+from drl.training.profile import Profile, profile_environment
 
 LOCK_NAME = "requirements.lock"
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -45,20 +45,22 @@ class Place:
         python: the interpreter.
         code: folder with the record's source, unpacked; None for the code installed here.
         fresh: whether the interpreter's packages were installed for this reproduction.
+        profile: the instruction set to train with, the recorded one or another.
     """
 
     python: str
     code: Path | None
     fresh: bool
+    profile: Profile
 
-    def variables(self, training: RecordedTraining) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """The environment variables of a step: paths, language and the instruction-set profile."""
         found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         if self.code is not None:
             found["PYTHONPATH"] = os.pathsep.join([str(self.code), str(self.code / "dags")])
         elif "PYTHONPATH" in os.environ:
             found["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        return found | profile_environment(training.spec.training.profile) | {"PYTHONUNBUFFERED": "1"}
+        return found | profile_environment(self.profile) | {"PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -135,20 +137,23 @@ def this_python() -> str:
 
 
 def differences(training: RecordedTraining, place: Place) -> list[Difference]:
-    """How code, environment and packages here differ from the record, in that order."""
+    """How code, environment, instruction set and packages here differ from the record, in that order."""
     found = [] if place.code else _code_differences(training)
     found += _environment_difference(training, place)
+    recorded = training.spec.training.profile
+    if place.profile != recorded:
+        found.append(Difference("instruction-set profile", recorded, place.profile))
     return [*found, *_package_differences(training, place)]
 
 
-def describe(training: RecordedTraining, place: Place, found: list[Difference]) -> dict[str, Any]:
+def describe(place: Place, found: list[Difference]) -> dict[str, Any]:
     """The place for a statement: JSON."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cores": os.cpu_count() or 0,
-        "profile": training.spec.training.profile,
+        "profile": place.profile,
         "code": "the record's archive" if place.code else "installed",
         "packages": "installed from the record's lock" if place.fresh else "installed",
         "differences": [str(difference) for difference in found],

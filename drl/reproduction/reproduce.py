@@ -137,7 +137,7 @@ def _statement(
         reproduced=comparison.root,
         test=None if test is None else test.to_json(),
         first_difference=None if parting is None else parting.to_json(),
-        environment=describe(training, place, differing),
+        environment=describe(place, differing),
         started=started,
         finished=_now(),
     )

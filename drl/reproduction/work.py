@@ -23,6 +23,7 @@ from drl.steps.exchange import FolderExchange
 from drl.steps.folder_run import run_in_folder
 from drl.steps.inputs import POLICY_FILES, step_inputs
 from drl.steps.request import StepName, StepRequest, StepResult
+from drl.training.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Workshop:
         self._place, self._show = place, show
         self._exchange = FolderExchange(folder)
         self._results: dict[str, StepResult] = {}
-        self._resolved = training.resolved
+        self._resolved = _with_profile(training.resolved, place.profile)
 
     def bring_data(self, means: DataMeans) -> str | None:
         """Prepare the data again from the source; where it is out of reach, take them from the record.
@@ -151,7 +152,7 @@ class Workshop:
         result = run_in_folder(
             self.folder,
             request,
-            environment=self._place.variables(self.training),
+            environment=self._place.variables(),
             show=self._show,
             python=self._place.python,
             cwd=self._place.code,
@@ -181,6 +182,12 @@ def _source_file(data: DataSpec, means: DataMeans, into: Path) -> Path:
     return (
         extract_member(means.file, data.source, into) if isinstance(data.source, WheelSource) else means.file
     )
+
+
+def _with_profile(resolved: dict[str, Any], profile: Profile) -> dict[str, Any]:
+    """The frozen run, trained with an instruction set that may be another."""
+    spec = resolved["spec"]
+    return resolved | {"spec": spec | {"training": spec["training"] | {"profile": profile}}}
 
 
 def _with_source(resolved: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -78,6 +78,21 @@ def test_other_settings_are_found_with_the_checkpoint_where_they_part(
     assert margin < printed.index("working in") < printed.index("different: the 90% interval")
 
 
+def test_other_bits_are_never_called_identical(trained: TrainedRun, tmp_path: Path) -> None:
+    """Vector instructions add in another order than the recorded profile does."""
+    record = write_record(trained, tmp_path / "plain.zip")
+    done = reproduce(record, "--i-trust-this-code", "--keep", tmp_path / "kept", "--profile", "native")
+    predicate = reproduction_of(tmp_path / "kept")["predicate"]
+    outcome, test = predicate["outcome"], predicate["test"]
+    assert outcome == ("equivalent" if test["equivalent"] else "different")
+    assert done.exit_code == (0 if test["equivalent"] else 1), done.output
+    assert test["equivalent"] == (-test["margin"] < test["lower"] and test["upper"] < test["margin"])
+    assert predicate["environment"]["profile"] == "native"
+    assert "differs    instruction-set profile: recorded portable, here native" in done.output
+    margin = done.output.index(f"margin     {test['margin']:.6g}")
+    assert margin < done.output.index("working in") < done.output.index(f"{outcome}: the 90% interval")
+
+
 def test_up_to_a_checkpoint(trained: TrainedRun, tmp_path: Path) -> None:
     record = write_record(trained, tmp_path / "plain.zip")
     done = reproduce(record, "--i-trust-this-code", "--keep", tmp_path / "kept", "--until", 3, "--json")

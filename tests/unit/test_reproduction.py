@@ -278,7 +278,7 @@ def test_a_step_sees_no_credentials(training: RecordedTraining, monkeypatch: pyt
         "PIP_INDEX_URL",
     ):
         monkeypatch.setenv(name, "secret")
-    found = Place("python", Path("/code"), fresh=False).variables(training)
+    found = Place("python", Path("/code"), fresh=False, profile="portable").variables()
     assert "secret" not in found.values()
     assert found["PYTHONPATH"] == f"/code{os.pathsep}/code/dags"
     assert found["ATEN_CPU_CAPABILITY"] == "default"
@@ -347,7 +347,7 @@ def test_differences_are_named(training: RecordedTraining, tmp_path: Path) -> No
     lock.write_text(f"numpy=={here['numpy']}\nrich==0.0.1\nnot-a-package==2\ntorch==1\n")
     packages = {"lock_sha256": sha256_file(lock), "differences": {"torch": ["1", here["torch"]]}}
     training.record.__dict__["resolved"] = training.resolved | {"packages": packages}
-    place = Place(sys.executable, code, fresh=False)
+    place = Place(sys.executable, code, fresh=False, profile=training.spec.training.profile)
     assert [str(d) for d in differences(training, place)] == [
         "package not-a-package: recorded 2, here absent",
         f"package rich: recorded 0.0.1, here {here['rich']}",
@@ -357,6 +357,10 @@ def test_differences_are_named(training: RecordedTraining, tmp_path: Path) -> No
     environment = training.resolved["environment"] | {"sha256": "0" * 64}
     training.record.__dict__["resolved"] = training.resolved | {"environment": environment}
     assert differences(training, place)[0].what.startswith("environment package gymnasium")
+    native = replace(place, profile="native")
+    assert "instruction-set profile: recorded portable, here native" in map(
+        str, differences(training, native)
+    )
 
 
 def test_a_fresh_environment_has_what_the_lock_says(tmp_path: Path) -> None:
@@ -376,7 +380,7 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def workshop(training: RecordedTraining, folder: Path) -> Workshop:
-    return Workshop(training, Place("no-such-python", None, fresh=False), folder, print)
+    return Workshop(training, Place("no-such-python", None, fresh=False, profile="portable"), folder, print)
 
 
 def test_another_file_is_not_the_source(prices: Path, tmp_path: Path) -> None:
@@ -414,3 +418,16 @@ def test_a_workshop_asks_for_what_was_recorded(training: RecordedTraining, tmp_p
     assert asked["parameters"] == {"seeds": [str(seed) for seed in training.seeds], "until": 4}
     assert asked["inputs"] == []
     assert (tmp_path / "work" / "resolved.json").read_bytes() == canonical_json(training.resolved)
+
+
+def test_a_workshop_trains_with_the_instruction_set_that_is_asked_for(
+    training: RecordedTraining, tmp_path: Path
+) -> None:
+    place = Place("no-such-python", None, fresh=False, profile="native")
+    assert "ATEN_CPU_CAPABILITY" not in place.variables()
+    with pytest.raises(FileNotFoundError):
+        Workshop(training, place, tmp_path / "work", print).train(None)
+    asked = json.loads((tmp_path / "work" / "resolved.json").read_bytes())
+    assert asked["spec"]["training"]["profile"] == "native"
+    asked["spec"]["training"]["profile"] = "portable"
+    assert asked == training.resolved
