@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 import time
@@ -91,3 +92,35 @@ def eventually(holds: Callable[[], bool], seconds: float, every: float = 1.0) ->
     while not holds():
         assert time.monotonic() < end, f"did not come about within {seconds:.0f} s"
         time.sleep(every)
+
+
+class PortForward:
+    """A port of a pod or Service at a free port of 127.0.0.1, until it is closed or the pod goes.
+
+    Raises:
+        ForwardError: nothing is ready to answer there.
+    """
+
+    def __init__(self, namespace: str, target: str, port: int) -> None:
+        self._process = subprocess.Popen(
+            [tool("kubectl"), "--namespace", namespace, "port-forward", target, f":{port}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+) ->", said)
+        if found is None:
+            self.close()
+            raise ForwardError(said)
+        self.address = f"http://127.0.0.1:{found[1]}"
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait(10)
+
+
+class ForwardError(Exception):
+    """There is no pod that a port could be shown of."""

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +21,8 @@ from k8s_manifests import (
     secret_values,
     workloads,
 )
+
+from drl.spec import PodSettings
 
 NAMESPACES = ("drl-system", "drl-data", "drl-jobs")
 # Registers GPUs with the kubelet: a folder of the node, as root, in kube-system.
@@ -213,12 +216,28 @@ def test_what_runs_fits_into_its_quota(path: str) -> None:
 def test_the_small_cluster_needs_less_than_two_processors() -> None:
     """Servers, one nightly job and one training together request at most 1.3 processors; training 0.5."""
     objects = render("tests/small-cluster")
+    assert step_settings("tests/small-cluster")["cpu"] == 0.5
     serving = sum(_of_pod(w, "requests", "cpu") * _replicas(w) for w in workloads(objects) if w.serves)
     job = max(_of_pod(w, "requests", "cpu") for w in workloads(objects) if not w.serves)
     (limits,) = of_kind("LimitRange", objects)
     training = _amount(limits["spec"]["limits"][0]["defaultRequest"]["cpu"])
     assert training == 0.5
     assert serving + job + training <= 1.3
+
+
+def step_settings(path: str) -> dict[str, Any]:
+    """What the deployment says of the pods in which steps run."""
+    (settings,) = [
+        m for m in of_kind("ConfigMap", render(path)) if m["metadata"]["name"].startswith("airflow-settings")
+    ]
+    value: dict[str, Any] = json.loads(settings["data"]["DRL_POD"])
+    return value
+
+
+@pytest.mark.parametrize("path", RENDERED)
+def test_steps_run_in_pods_of_the_image_for_them(path: str) -> None:
+    PodSettings.model_validate(step_settings(path))
+    assert {step_settings(p)["image"] for p in RENDERED} == {"localhost/drl-executor:0.1.0"}
 
 
 def _replicas(workload: Workload) -> int:

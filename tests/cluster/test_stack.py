@@ -1,0 +1,172 @@
+"""The whole stack on a real Kubernetes: a policy trained in pods, checked, a pod lost, a part restored.
+
+One deployment serves the tests below, in their order. The images are those that the session built.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clean_code import clean_code
+from cluster.cluster_airflow import cluster_airflow
+from cluster.deployment import Deployment, deployed
+from cluster.kubernetes_api import Kubectl, PortForward, eventually
+from cluster.pod_profile import outside_the_profile
+
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.usefixtures("images")]
+
+PIPELINE = "cluster_cartpole"
+SEEDS = [11, 12]
+READY_SECONDS = 600
+RUN_SECONDS = 900
+SCHEDULER = ("drl-system", "airflow-scheduler-0", "scheduler")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of the pipeline that lost a pod of the stack on its way."""
+
+    key: str
+    tasks: dict[str, dict[str, Any]]
+    step_pods: list[dict[str, Any]]
+    stack_pods: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`cartpole` with explicit seeds, so that its model root can be had elsewhere too."""
+    source = clean_code() / "dags" / "cartpole.yaml"
+    value = yaml.safe_load(source.read_text())
+    value |= {"pipeline": PIPELINE, "registration": {"model": PIPELINE}}
+    value["training"]["seeds"] = SEEDS
+    path = tmp_path_factory.mktemp("pipelines") / f"{PIPELINE}.yaml"
+    path.write_text(yaml.safe_dump(value, sort_keys=False))
+    path.with_suffix(".py").write_text(source.with_suffix(".py").read_text())
+    return path
+
+
+@pytest.fixture(scope="module")
+def stack_on_cluster(kubectl: Kubectl, pipeline: Path) -> Iterator[Deployment]:
+    with deployed(kubectl, pipeline) as deployment:
+        seconds = deployment.wait_until_ready(READY_SECONDS)
+        print(f"apply to all ready: {seconds:.0f} s", flush=True)
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def finished(stack_on_cluster: Deployment) -> FinishedRun:
+    """Trigger, take away the object store's pod while training is under way, wait for the end."""
+    with cluster_airflow() as airflow:
+        airflow.wait_for_dag(PIPELINE, 180)
+        airflow.pause(PIPELINE, False)
+        run = airflow.trigger(PIPELINE)
+        eventually(lambda: _trains(stack_on_cluster), 300)
+        step_pods = stack_on_cluster.pods("drl-jobs")
+        stack_pods = stack_on_cluster.pods("drl-system") + stack_on_cluster.pods("drl-data")
+        stack_on_cluster.kubectl.within("drl-data")("delete", "pod", "minio-0", timeout=120)
+        airflow.wait(PIPELINE, run, RUN_SECONDS)
+        tasks = airflow.tasks(PIPELINE, run)
+    stack_on_cluster.wait_until_ready(120)
+    return FinishedRun(f"{PIPELINE}/{run}", tasks, step_pods, stack_pods)
+
+
+def test_every_pod_keeps_to_the_profile(stack_on_cluster: Deployment, finished: FinishedRun) -> None:
+    assert {p["metadata"]["namespace"] for p in finished.stack_pods} == {"drl-system", "drl-data"}
+    assert finished.step_pods
+    for pod in finished.stack_pods + finished.step_pods:
+        launcher = pod["metadata"]["name"] == SCHEDULER[1]
+        assert not outside_the_profile(pod, may_have_token=launcher), pod["metadata"]["name"]
+
+
+def test_the_run_ends_with_a_verdict_though_the_store_went_away(finished: FinishedRun) -> None:
+    states = {name: task["state"] for name, task in finished.tasks.items()}
+    verdicts = {states["promote"], states["hold"], states["reject"]}
+    assert states["close_run"] == "success"
+    assert verdicts == {"success", "skipped"}
+
+
+def test_steps_ran_in_pods_of_the_namespace_for_user_code(finished: FinishedRun) -> None:
+    images = {c["image"] for pod in finished.step_pods for c in pod["spec"]["containers"]}
+    assert all("drl-executor" in image for image in images), images
+
+
+def test_the_record_verifies_inside(stack_on_cluster: Deployment, finished: FinishedRun) -> None:
+    assert "Level 3" in _verify_inside(stack_on_cluster, finished.key)
+
+
+def test_the_record_verifies_outside_and_its_model_is_the_laptops(
+    stack_on_cluster: Deployment, finished: FinishedRun, pipeline: Path, tmp_path: Path
+) -> None:
+    record, trust = tmp_path / "run.record.zip", tmp_path / "trust.yaml"
+    _verify_inside(stack_on_cluster, finished.key)
+    for path in (record, trust):
+        text = stack_on_cluster.execute(*SCHEDULER, "base64", f"/tmp/{path.name}")
+        path.write_bytes(base64.b64decode(text))
+    with closing(PortForward("drl-data", "service/evm-service", 8545)) as chain:
+        said = _drl("verify", str(record), "--trust", str(trust), "--rpc", chain.address, "--json")
+    root = json.loads(said)["model_root"]
+    assert root == _root_of_a_local_run(pipeline, tmp_path)
+
+
+def test_graph_and_registry_know_the_model(stack_on_cluster: Deployment, finished: FinishedRun) -> None:
+    made_of = stack_on_cluster.execute(*SCHEDULER, "drl", "lineage", PIPELINE)
+    assert "train" in made_of
+    shown = stack_on_cluster.execute(*SCHEDULER, "drl", "show", finished.key, "--json")
+    assert json.loads(shown)["model"]["version"] == 1
+
+
+def test_the_object_store_comes_back_from_its_backup(
+    stack_on_cluster: Deployment, finished: FinishedRun
+) -> None:
+    """Save the buckets, lose the volume, restore, verify again."""
+    stack_on_cluster.run_backup("buckets")
+    stack_on_cluster.lose("minio", "data-minio-0")
+    stack_on_cluster.wait_until_ready(180)
+    stack_on_cluster.restore("buckets")
+    assert "Level 3" in _verify_inside(stack_on_cluster, finished.key)
+
+
+def _trains(deployment: Deployment) -> bool:
+    return any(
+        pod["status"]["phase"] == "Running" and pod["metadata"]["labels"].get("drl.step") == "train"
+        for pod in deployment.pods("drl-jobs")
+    )
+
+
+def _verify_inside(deployment: Deployment, key: str) -> str:
+    """Export, describe the deployment, verify, all in the scheduler's container; what the verifier says."""
+    script = (
+        "cd /tmp && rm -f run.record.zip trust.yaml && "
+        f"drl record export {key} --out run.record.zip >&2 && drl trust init --out trust.yaml >&2 && "
+        "drl verify run.record.zip --trust trust.yaml --rpc $DRL_EVM_RPC_URL"
+    )
+    return deployment.execute(*SCHEDULER, "sh", "-c", script, timeout=300)
+
+
+def _root_of_a_local_run(pipeline: Path, folder: Path) -> str:
+    from drl.policy.root import model_root
+
+    _drl("run", str(pipeline), "--keep", str(folder / "local"))
+    return model_root(folder / "local" / "outputs" / "train")
+
+
+def _drl(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "drl", *arguments],
+        cwd=clean_code(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
