@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from drl.stores.graph import LineageGraph
     from drl.stores.registry import ModelRegistry
     from drl.stores.s3 import ArtifactStore
-    from drl.stores.settings import RegistrySettings
+    from drl.stores.settings import LedgerNode, RegistrySettings
 
 MINIO, NEO4J, MLFLOW, EVM, POSTGRES = (
     "minio_default",
@@ -149,6 +149,28 @@ def ledger() -> Ledger:
     if settings.contract is None:
         client.deploy()  # at an address that follows from chain and writer; done once, found ever after
     return client
+
+
+def ledger_node() -> LedgerNode:
+    """The node that answers for the run ledger's chain, for those who only read."""
+    from drl.stores.settings import LedgerNode
+
+    connection = BaseHook.get_connection(EVM)
+    first = int(_number(connection, "first_block", connection.extra_dejson.get("first_block", 0)))
+    finality = connection.extra_dejson.get("finality", "instant")
+    return LedgerNode(_field(connection, "host"), finality, first)
+
+
+def transaction_page() -> str | None:
+    """Address of a transaction's page in a block explorer, with ``{tx}`` in it; None where there is none."""
+    found = BaseHook.get_connection(EVM).extra_dejson.get("explorer")
+    return str(found) if found else None
+
+
+def registry_page() -> str:
+    """Address of MLflow as a person's browser knows it."""
+    found = BaseHook.get_connection(MLFLOW).extra_dejson.get("browser_url")
+    return str(found or registry_settings().uri).rstrip("/")
 
 
 def ledger_patience() -> timedelta:

@@ -120,3 +120,18 @@ class RegistrySettings:
     def from_environment(cls) -> RegistrySettings:
         """Read ``DRL_MLFLOW_URI``."""
         return cls(uri=read_variable("DRL_MLFLOW_URI"))
+
+
+@dataclass(frozen=True)
+class LedgerNode:
+    """A node of the chain that holds the run ledger, for reading.
+
+    Attributes:
+        rpc_url: its JSON-RPC address, which may hold a key.
+        finality: when an entry counts: ``instant``, ``depth:N``, ``tag:safe`` or ``tag:finalized``.
+        first_block: a block at or before the contract's creation.
+    """
+
+    rpc_url: str = field(repr=False)
+    finality: str
+    first_block: int
