@@ -28,6 +28,7 @@ from drl.reproduction.place import (
     make_environment,
     this_python,
     unpack_code,
+    write_requirements,
 )
 from drl.reproduction.recorded import RecordedTraining, open_training
 from drl.reproduction.reproduce import Replay, Reproduction, checkpoint_at, replay, reproduce
@@ -189,7 +190,8 @@ def _place(request: Request, training: RecordedTraining, folder: Path) -> tuple[
                 "--environment needs the lock, and this record has no source archive that holds it",
                 remedy="leave --environment away",
             )
-        python = make_environment(code / LOCK_NAME, request.environment.resolve())
+        requirements = write_requirements(training, code / LOCK_NAME, folder / "requirements.txt")
+        python = make_environment(requirements, request.environment.resolve())
     place = Place(python, code, fresh, request.profile or training.spec.training.profile)
     return place, differences(training, place)
 

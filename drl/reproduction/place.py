@@ -30,6 +30,7 @@ from drl.training.profile import Profile, profile_environment
 LOCK_NAME = "requirements.lock"
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _INSTALL_ALSO = ("PIP_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_VERSION = re.compile(r"[0-9A-Za-z.!+_-]+")
 _VERSIONS = """
 import json
 from importlib.metadata import distributions
@@ -109,8 +110,32 @@ def unpack_code(training: RecordedTraining, into: Path) -> Path | None:
     return into
 
 
-def make_environment(lock: Path, folder: Path) -> str:
-    """A new virtual environment with the packages of a lock; returns its interpreter.
+def write_requirements(training: RecordedTraining, lock: Path, target: Path) -> Path:
+    """The lock with what was installed in place of what differed from it, say a CPU build of torch.
+
+    Args:
+        training: whose intent names the differences.
+        lock: of the record's code.
+        target: file to write; returned.
+
+    Raises:
+        Falsified: a recorded version is none.
+    """
+    installed = {_plain(n): str(pair[1]) for n, pair in training.resolved["packages"]["differences"].items()}
+    if wrong := [version for version in installed.values() if not _VERSION.fullmatch(version)]:
+        raise Falsified(f"the intent names a version {wrong[0]!r}", remedy="do not install these packages")
+    lines = []
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        name = line.partition("==")[0].strip()
+        version = installed.get(_plain(name))
+        if version != "absent":
+            lines.append(line if version is None else f"{name}=={version}")
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target
+
+
+def make_environment(requirements: Path, folder: Path) -> str:
+    """A new virtual environment with exactly these packages; returns its interpreter.
 
     Raises:
         StepError: the packages cannot be installed; the installer's last words are in it.
@@ -118,15 +143,16 @@ def make_environment(lock: Path, folder: Path) -> str:
     python = folder / "bin" / "python"
     commands = (
         [sys.executable, "-m", "venv", str(folder)],
-        [*map(str, (python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", lock))],
+        [*map(str, (python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", requirements))],
     )
     for command in commands:
         done = subprocess.run(command, env=_install_variables(), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             shutil.rmtree(folder, ignore_errors=True)
             raise StepError(
-                f"{folder}: no environment from {lock.name}:\n{done.stderr[-2000:]}",
-                remedy="see what the installer says, or reproduce without --environment",
+                f"{folder}: no environment from {requirements}:\n{done.stderr[-2000:]}",
+                remedy="see what the installer says; PIP_EXTRA_INDEX_URL names a further index, say one with "
+                "CPU builds of torch. Or reproduce without --environment",
             )
     return str(python)
 

