@@ -115,7 +115,11 @@ class ServedModel:
     def revoke(self, made: Made) -> None:
         """Revoke a release: signed, kept and noted."""
         statement = revocation_statement(
-            what="release", name=self.name, sha256=made.builder.made.release, reason="found harmful"
+            "release",
+            name="release.dsse.json",
+            sha256=made.builder.made.release,
+            reason="found harmful",
+            since="2026-11-24T10:00:00+00:00",
         )
         key = signer("release")
         journal = RunJournal(self.documents, made.run)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Path, Request
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -139,7 +139,7 @@ def _add_policies(app: FastAPI, service: Service) -> None:
         response_model=PolicyAnswer,
         responses=_documented(401, 403, 404, 429),
     )
-    async def policy(name: str) -> Response:
+    async def policy(name: str = _names(service)) -> Response:
         """One policy."""
         return JSONResponse(service.about(_watch(service, name)))
 
@@ -154,7 +154,7 @@ def _add_act(app: FastAPI, service: Service) -> None:
         openapi_extra={"requestBody": body},
         responses={200: {"headers": _HEADERS}, **_documented(401, 403, 404, 413, 422, 429, 503)},
     )
-    async def act(name: str, request: Request) -> Response:
+    async def act(request: Request, name: str = _names(service)) -> Response:
         """The action for one observation, or the actions for several."""
         watch = _watch(service, name)
         asked = _parsed(await _read(request, service.settings.body_bytes))
@@ -166,6 +166,11 @@ def _add_act(app: FastAPI, service: Service) -> None:
             raise Refused(422, error.message, remedy=error.remedy) from error
         _note(service, loaded, request.state.request_id, asked, observations, actions)
         return _answer(asked, loaded, actions)
+
+
+def _names(service: Service) -> Any:
+    """The path's parameter, whose values the document lists."""
+    return Path(description="Registered model", json_schema_extra={"enum": sorted(service.watches)})
 
 
 def _watch(service: Service, name: str) -> PolicyWatch:

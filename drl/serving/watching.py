@@ -123,6 +123,8 @@ class PolicyWatch:
             self._withdraw(None, (f"the alias {self._alias} points nowhere",))
         elif self._due(target):
             self._follow(target)
+        elif self.refused is not None and self.refused.version != target.version:
+            self.refused = None  # the alias came back to what is served
 
     def _due(self, target: Target) -> bool:
         """Whether the target has to be proved now: it is new, or the last word about it is old."""

@@ -1,0 +1,165 @@
+"""When the alias moves, comes to nothing, or names what cannot be proved. The registry is a stand-in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from served_policies import policy_folder, proof_of
+
+from drl.errors import StoreError, Undetermined
+from drl.policy.root import FILES
+from drl.serving.proof import Outcome, Proof, Target
+from drl.serving.watching import PolicyWatch
+
+
+class Deployment:
+    """A registry and a prover whose answers a test sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folders = {n: policy_folder(folder / f"v{n}", seed=n) for n in (1, 2, 3)}
+        self.alias: int | None = 1
+        self.gone = False
+        self.answers: dict[int, tuple[Outcome, str]] = {}
+        self.proved: list[int] = []
+
+    def version(self, model: str, alias: str) -> int | None:
+        if self.gone:
+            raise StoreError("the registry cannot be reached", remedy="wait")
+        return self.alias
+
+    def target(self, model: str, version: int) -> Target:
+        return proof_of(self.folders[version], version=version).target
+
+    def prove(self, target: Target, into: Path) -> Proof:
+        self.proved.append(target.version)
+        outcome, reason = self.answers.get(target.version, ("holds", ""))
+        if outcome == "undetermined":
+            raise Undetermined(reason, remedy="wait")
+        source = self.folders[target.version]
+        for name in FILES:
+            (into / name).write_bytes((source / name).read_bytes())
+        proof = proof_of(source, version=target.version)
+        return proof if outcome == "holds" else replace(proof, outcome=outcome, reasons=(reason,))
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Deployment:
+    return Deployment(tmp_path)
+
+
+@pytest.fixture
+def watch(there: Deployment, tmp_path: Path) -> PolicyWatch:
+    return PolicyWatch(
+        "pole", "champion", registry=there, prove=there.prove, folder=tmp_path / "state", prove_seconds=300
+    )
+
+
+def served(watch: PolicyWatch) -> int | None:
+    return watch.loaded.target.version if watch.loaded else None
+
+
+def test_follows_the_alias_and_proves_each_target_once(there: Deployment, watch: PolicyWatch) -> None:
+    for alias in (1, 1, 2, 2, 1):
+        there.alias = alias
+        watch.look()
+        assert served(watch) == alias
+    assert there.proved == [1, 2, 1]
+    assert watch.switches == 3
+
+
+def test_what_is_false_is_refused_and_the_one_before_goes_on(there: Deployment, watch: PolicyWatch) -> None:
+    watch.look()
+    there.alias, there.answers[2] = 2, ("false", "check 14: another verdict")
+    watch.look()
+    watch.look()
+    assert served(watch) == 1
+    assert watch.refused is not None
+    assert watch.refused.to_json() == {
+        "version": 2,
+        "outcome": "false",
+        "reasons": ["check 14: another verdict"],
+    }
+    assert there.proved == [1, 2], "not asked again at every look"
+    there.alias = 1
+    watch.look()
+    assert (served(watch), watch.refused) == (1, None)
+    there.alias = 3
+    watch.look()
+    assert (served(watch), watch.refused) == (3, None)
+
+
+def test_what_could_not_be_told_is_not_loaded_either(there: Deployment, watch: PolicyWatch) -> None:
+    there.answers[1] = ("undetermined", "the chain cannot be reached")
+    watch.look()
+    assert served(watch) is None
+    assert watch.refused is not None
+    assert watch.refused.outcome == "undetermined"
+
+
+def test_a_registry_that_is_gone_changes_nothing_but_is_told(there: Deployment, watch: PolicyWatch) -> None:
+    watch.look()
+    there.gone = True
+    watch.look()
+    assert served(watch) == 1
+    assert watch.registry_trouble == "the registry cannot be reached"
+    there.gone = False
+    watch.look()
+    assert watch.registry_trouble is None
+
+
+def test_an_alias_that_points_nowhere_ends_the_answers(there: Deployment, watch: PolicyWatch) -> None:
+    watch.look()
+    there.alias = None
+    watch.look()
+    assert served(watch) is None
+    assert watch.refused is not None
+    assert "points nowhere" in watch.refused.reasons[0]
+    there.alias = 1
+    watch.look()
+    assert served(watch) == 1
+
+
+def test_what_is_served_is_proved_again_and_withdrawn_when_found_false(
+    there: Deployment, tmp_path: Path
+) -> None:
+    watch = PolicyWatch(
+        "pole", "champion", registry=there, prove=there.prove, folder=tmp_path / "again", prove_seconds=0
+    )
+    watch.look()
+    before = watch.loaded
+    watch.look()
+    assert there.proved == [1, 1]
+    assert before is not None
+    assert watch.loaded is not None
+    assert watch.loaded.policy is before.policy, "the same policy, with a younger proof"
+    there.answers[1] = ("undetermined", "the store cannot be reached")
+    watch.look()
+    assert served(watch) == 1, "nobody knows better: it goes on"
+    assert watch.refused is not None
+    watch.refused = replace(watch.refused, at=watch.refused.at - 60)
+    there.answers[1] = ("false", "check 10: revoked")
+    watch.look()
+    assert served(watch) is None
+
+
+def test_files_that_are_not_the_proved_ones_do_not_replace_what_is_served(
+    there: Deployment, watch: PolicyWatch
+) -> None:
+    watch.look()
+    there.alias = 2
+    (there.folders[2] / "policy.onnx").write_bytes((there.folders[3] / "policy.onnx").read_bytes())
+    watch.look()
+    assert served(watch) == 1
+    assert watch.refused is not None
+    assert "golden vectors" in watch.refused.reasons[0]
+
+
+def test_nothing_of_earlier_targets_stays_on_the_disk(
+    there: Deployment, watch: PolicyWatch, tmp_path: Path
+) -> None:
+    watch.look()
+    there.alias = 2
+    watch.look()
+    assert list((tmp_path / "state" / "pole").iterdir()) == []
