@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from drl.errors import ConflictError, DataError, DrlError, Falsified, InputError
 from drl.spec import PipelineSpec, parse_pipeline
 from operators import connections
+from operators.links import RunPageLink
 from operators.signing import signer
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class RunOperator(BaseOperator):
 
     Subclasses implement :meth:`work`; what it returns is pushed as XCom and must be small JSON.
     """
+
+    operator_extra_links = (RunPageLink(),)
 
     def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

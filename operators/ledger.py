@@ -10,6 +10,7 @@ from drl.errors import StoreError
 from drl.record.ledger import DEMO_CHAIN_IDS
 from operators import connections
 from operators.base import Run, RunOperator
+from operators.links import TransactionLink
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -24,6 +25,8 @@ class LedgerOperator(RunOperator, ABC):
     after a quarter of what it has waited, at most 10 min. After ``extra.patience_hours`` of ``evm_default``
     it fails as any task does.
     """
+
+    operator_extra_links = (TransactionLink(),)
 
     def execute(self, context: Context) -> Any:
         """Write, or find written; else try again later, from where this ended."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from operators import connections
 from operators.base import Run, RunOperator
+from operators.links import LineageLink
 
 
 class RecordLineageOperator(RunOperator):
@@ -16,6 +17,8 @@ class RecordLineageOperator(RunOperator):
     Args:
         document: where the journal keeps the counts.
     """
+
+    operator_extra_links = (LineageLink(),)
 
     def __init__(self, *, document: str = "lineage.json", **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 
 from operators.base import Run, RunOperator
+from operators.links import StepLink
 from operators.placement import pod_settings
 from operators.step_log import StepLog
 from operators.step_work import Performed, StepWork
@@ -31,6 +32,8 @@ class PodStepOperator(RunOperator):
         step: ``prepare``, ``train`` or ``evaluate``.
         outlet: asset that has a new version when the step ends.
     """
+
+    operator_extra_links = (StepLink(),)
 
     def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
         super().__init__(outlets=[outlet] if outlet else [], **kwargs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from operators import connections
 from operators.base import Run, RunOperator
+from operators.links import RegistryLink
 
 if TYPE_CHECKING:
     from drl.steps.request import StepResult
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 class RegisterModelOperator(RunOperator):
     """Make the model version, with parameters, complete curves, system facts and the ONNX model."""
+
+    operator_extra_links = (RegistryLink(),)
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return model, version and MLflow run; a retry finds the version that was made before."""

@@ -17,6 +17,7 @@ from drl.errors import StepError
 from drl.spec import Profile
 from operators import connections
 from operators.base import Run, RunOperator
+from operators.links import StepLink
 from operators.step_log import StepLog
 from operators.step_work import Performed, StepWork
 
@@ -51,6 +52,8 @@ class StepOperator(RunOperator):
         step: ``prepare``, ``train`` or ``evaluate``.
         outlet: asset that has a new version when the step ends.
     """
+
+    operator_extra_links = (StepLink(),)
 
     def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
         super().__init__(outlets=[outlet] if outlet else [], **kwargs)

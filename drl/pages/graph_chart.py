@@ -12,7 +12,7 @@ from drl.stores.lineage import Activity
 
 _WIDTH, _HEIGHT = 176.0, 40.0
 _ACROSS, _DOWN, _EDGE = 236.0, 54.0, 16.0
-_LETTERS = 26
+_LETTERS = 23
 
 Place = tuple[float, float]
 
@@ -80,7 +80,8 @@ def _edge(start: Place, end: Place, source: str, target: str) -> str:
     x2, y2 = end[0], end[1] + _HEIGHT / 2
     bend = max(abs(x2 - x1) / 2, 24.0)
     curve = f"M{x1:.1f} {y1:.1f} C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
-    return tag("path", d=curve, class_="edge", data_from=source, data_to=target)
+    near = 0 < x2 - x1 < _ACROSS
+    return tag("path", d=curve, class_="edge" if near else "edge far", data_from=source, data_to=target)
 
 
 def _node(placed: Placed, place: Place, address: str) -> str:
@@ -91,7 +92,7 @@ def _node(placed: Placed, place: Place, address: str) -> str:
         tag("title", escape(f"{placed.node.kind}: {placed.name}")),
         tag("rect", x=x, y=y, width=_WIDTH, height=_HEIGHT),
         text(x + 9, y + 16, placed.node.kind, class_="kind"),
-        text(x + 9, y + 31, _short(placed.name)),
+        text(x + 9, y + 31, _short(placed)),
     ]
     current = {"aria_current": "true"} if chosen else {}
     return tag(
@@ -99,11 +100,12 @@ def _node(placed: Placed, place: Place, address: str) -> str:
         tag("g", "".join(shapes), class_=f"node {kind}{chosen}"),
         href=address,
         data_id=placed.id,
-        aria_label=f"{placed.node.kind} {placed.name}",
         **current,
     )
 
 
-def _short(name: str) -> str:
-    """The end of a long name tells more than its beginning."""
-    return name if len(name) <= _LETTERS else f"…{name[-_LETTERS + 1 :]}"
+def _short(placed: Placed) -> str:
+    """What fits: the time that a run's id ends with, and of a file the end, which tells more."""
+    if placed.run:
+        return placed.run.rpartition("/")[2].rpartition("__")[2][:_LETTERS]
+    return placed.name if len(placed.name) <= _LETTERS else f"…{placed.name[1 - _LETTERS :]}"

@@ -1,4 +1,4 @@
-"""A verification under way as server-sent events: one at a time, in a process of its own, for limited time."""
+"""A verification under way as server-sent events: one at a time, in its own process, within limits."""
 
 from __future__ import annotations
 
