@@ -23,6 +23,7 @@ from operators.step_work import Performed, StepWork
 
 if TYPE_CHECKING:
     from drl.steps.request import StepName, StepRequest
+    from operators.pod_step import StepPod
 
 
 class PodStepOperator(RunOperator):
@@ -38,10 +39,14 @@ class PodStepOperator(RunOperator):
     def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
         super().__init__(outlets=[outlet] if outlet else [], **kwargs)
         self.step_work = StepWork(step, "pod", outlet)
+        self._pod: StepPod | None = None
 
     def work(self, run: Run) -> dict[str, Any]:
-        """Return the step's summary."""
-        return self.step_work.do(run, self._perform)
+        """Return the step's summary; the pod is kept until its answer was taken."""
+        summary = self.step_work.do(run, self._perform)
+        if self._pod is not None:
+            self._pod.delete()
+        return summary
 
     def on_kill(self) -> None:
         """Let the pod work on: who ended this task is not known here.
@@ -56,14 +61,13 @@ class PodStepOperator(RunOperator):
         from operators.pod_step import StepPod
 
         with StepLog(run, request.step) as log:
-            pod = StepPod(
+            self._pod = StepPod(
                 task_id=self.task_id,
                 settings=pod_settings(run.spec.orchestration),
                 spec=run.spec,
                 request=request,
                 step_log=log,
             )
-            reap(pod.client, pod.cluster_namespace, task_states(run.context))
-            done = pod.follow(run.context)
-        pod.delete(done)
-        return Performed(self.step_work.request(run, pod.attempt), observed(done))
+            reap(self._pod.client, self._pod.cluster_namespace, task_states(run.context))
+            done = self._pod.follow(run.context)
+        return Performed(self.step_work.request(run, self._pod.attempt), observed(done))

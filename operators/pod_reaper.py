@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, BaseOperator
 
+from drl.errors import StoreError
 from operators.placement import PLACEMENT
 
 if TYPE_CHECKING:
@@ -34,15 +35,29 @@ def reap(client: CoreV1Api, namespace: str, states: States) -> list[str]:
 
     Args:
         states: from DAG id and run id to the states of the run's tasks; empty when the run is not known.
+
+    Raises:
+        StoreError: the cluster cannot be reached, or refuses.
     """
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
     from operators.pod_manifest import SELECTOR
 
-    found = client.list_namespaced_pod(namespace, label_selector=SELECTOR).items
-    over = [pod for pod in found if _is_over(pod, states)]
-    for pod in over:
-        _log.warning("deleting pod %s: its task is over", pod.metadata.name)
-        client.delete_namespaced_pod(pod.metadata.name, namespace)
-    return [pod.metadata.name for pod in over]
+    try:
+        found = client.list_namespaced_pod(namespace, label_selector=SELECTOR).items
+        over = [pod.metadata.name for pod in found if _is_over(pod, states)]
+        for name in over:
+            _log.warning("deleting pod %s: its task is over", name)
+            client.delete_namespaced_pod(name, namespace)
+    except (ApiException, HTTPError) as error:
+        if getattr(error, "status", None) == 404:
+            return reap(client, namespace, states)  # somebody else deleted one meanwhile: look again
+        raise StoreError(
+            f"pods of namespace {namespace} cannot be seen to: {error}",
+            remedy="mend connection kubernetes_default or the launcher's rights, then clear this task",
+        ) from error
+    return over
 
 
 def task_states(context: Context) -> States:

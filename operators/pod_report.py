@@ -36,6 +36,8 @@ def observed(pod: V1Pod) -> dict[str, Any]:
 
 def failure(pod: V1Pod, events: list[CoreV1Event], *, tail: str) -> DrlError:
     """A pod that ended otherwise than well."""
+    if pod.metadata.deletion_timestamp:
+        return deleted(pod, events, tail=tail)
     reason = pod.status.reason or _container_reason(pod)
     stopped = bool(_disruption(pod)) or reason == "Preempting"
     remedy = _REMEDIES.get(reason, _STOPPED if stopped else _MEND)

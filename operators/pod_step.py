@@ -104,23 +104,22 @@ class StepPod(KubernetesPodOperator):
         pod = self.remote_pod
         if pod.status.phase != PodPhase.SUCCEEDED:
             failure = pod_report.failure(pod, self._events(pod), tail=self.step_log.tail)
-            self.delete(pod)
+            self.delete()
             raise failure
         return pod
 
-    def delete(self, pod: V1Pod, *, grace_s: int | None = None) -> None:
-        """Delete the pod, if it is still there."""
+    def delete(self, *, grace_s: int | None = None) -> None:
+        """Delete the pod, if it is still there; the reaper does it where this fails."""
+        name = self.pod.metadata.name
         try:
             self.client.delete_namespaced_pod(
-                pod.metadata.name,
-                pod.metadata.namespace,
-                body=V1DeleteOptions(grace_period_seconds=grace_s),
+                name, self.pod.metadata.namespace, body=V1DeleteOptions(grace_period_seconds=grace_s)
             )
         except ApiException as error:
             if error.status != 404:
-                self.log.warning("pod %s could not be deleted: %s", pod.metadata.name, error.reason)
+                self.log.warning("pod %s could not be deleted: %s", name, error.reason)
         except HTTPError as error:
-            self.log.warning("pod %s could not be deleted: %s", pod.metadata.name, error)
+            self.log.warning("pod %s could not be deleted: %s", name, error)
 
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> V1Pod:
         """The pod to make: the provider's, with what its arguments cannot say."""
@@ -159,7 +158,7 @@ class StepPod(KubernetesPodOperator):
     def _never_ran(self, why: str) -> DrlError:
         pod = self._read() or self.pod
         failure = pod_report.never_ran(pod, self._events(pod), why)
-        self.delete(pod, grace_s=0)
+        self.delete(grace_s=0)
         return failure
 
     def _refused(self, error: ApiException) -> DrlError:

@@ -41,7 +41,7 @@ APPROVER = "approver.pem"
 WALKFORWARD, MONTHS = "battery_walkforward", ("2024-04-01", "2024-05-01", "2024-06-01")
 EVERY_MINUTE, KILLED = "every_minute", "killed"
 ASKED, SIGNED, SILENT = APPROVALS = ("asked", "signed", "silent")
-DAGS = {"battery_arbitrage", WALKFORWARD, "cartpole", "audit", EVERY_MINUTE, KILLED, *APPROVALS}
+DAGS = {"battery_arbitrage", WALKFORWARD, "cartpole", "audit", "reap_pods", EVERY_MINUTE, KILLED, *APPROVALS}
 
 
 @pytest.fixture(scope="module")
