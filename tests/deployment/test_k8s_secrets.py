@@ -41,10 +41,13 @@ DIFFERENT = {
     "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "the probes ask it",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "the probes come from the node",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": "the probes ask it",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "a restart of the api-server takes longer",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "a restart of the api-server takes longer",
 }
 ONLY_IN_PODS = {
     "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS",
 }
 PLACEMENT = {"DRL_PLACEMENT", "DRL_POD"}  # a home has steps in subprocesses
 
