@@ -7,6 +7,7 @@ one is asked for.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from urllib.parse import quote
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -114,7 +115,7 @@ def file(dag_id: str, run_id: str, name: str) -> Response:
     return _foreign(pages.journals().file(artifact), short, shown=short in _SHOWN)
 
 
-@app.get("/statement/{dag_id}/{run_id}/{name}", dependencies=[_MAY_SEE_RUN])
+@app.get("/statement/{dag_id}/{run_id}/{name:path}", dependencies=[_MAY_SEE_RUN])
 def statement(dag_id: str, run_id: str, name: str) -> Response:
     """A signed statement of the run, as it is stored."""
     from operators import pages
@@ -123,7 +124,8 @@ def statement(dag_id: str, run_id: str, name: str) -> Response:
     if name not in {signed.name for signed in found.statements}:
         raise HTTPException(404, f"the run has no statement {name!r}")
     stored = f"{name}.dsse.json"
-    return _foreign(pages.journals().raw(found.key, [stored])[stored], stored, shown=False)
+    data = pages.journals().raw(found.key, [stored])[stored]
+    return _foreign(data, stored.rpartition("/")[2], shown=False)
 
 
 @app.get("/report/{dag_id}/{run_id}", dependencies=[_MAY_SEE_RUN])
@@ -189,7 +191,7 @@ def _foreign(data: bytes, name: str, *, shown: bool) -> Response:
     headers = {"Content-Security-Policy": _FOREIGN, "X-Content-Type-Options": "nosniff"}
     if shown:
         return HTMLResponse(data.decode(), headers=headers)
-    headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
     return Response(data, media_type="application/octet-stream", headers=headers)
 
 

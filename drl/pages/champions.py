@@ -6,16 +6,26 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from drl.pages.journals import Journals
 from drl.serving.proof import Target
-from drl.serving.registry import RegistryClient
 from drl.stores.lineage_audit import Audit, AuditFinding
 
 _AUDITS = "lineage/audit/"
 _SEEN = 30
 _ALIAS = "champion"
 _THREADS = 8
+
+
+class Registry(Protocol):
+    """What is asked of :class:`drl.serving.registry.RegistryClient`."""
+
+    def aliases(self, alias: str) -> dict[str, int]:
+        """For each model that has the alias, the version that it points to."""
+
+    def target(self, model: str, version: int) -> Target:
+        """What a version is said to be."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class ChampionLine:
         return self.finding.outcome if self.finding else "not audited"
 
 
-def champions(registry: RegistryClient, journals: Journals, readable: Collection[str]) -> list[ChampionLine]:
+def champions(registry: Registry, journals: Journals, readable: Collection[str]) -> list[ChampionLine]:
     """The champion of every model whose run belongs to one of the pipelines ``readable``, by model.
 
     Raises:
