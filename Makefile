@@ -15,7 +15,7 @@ PIP         := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE=
 TORCH       := $(shell grep -E '^torch==' requirements.txt)
 
-.PHONY: run ui install test check lint soak fuzz lock benchmark schema clean
+.PHONY: run ui install test check lint soak fuzz lock benchmark schema images clean
 
 run: install ## data → training → evaluation → registration, then the last screen
 	@$(BIN)/drl stack up
@@ -80,6 +80,10 @@ benchmark: install ## the short ones; benchmarks/README.md has the long ones and
 	@$(BIN)/python benchmarks/many_runs.py
 	@$(BIN)/python benchmarks/record_hashing.py
 	@PYTHONPATH=$(VENV)/benchmarks $(BIN)/python benchmarks/training_speed.py
+
+images: install ## build the three images; BASE= another base, TORCH_BUILD= cpu or cu130, LOAD='k3s ctr images import'
+	@$(BIN)/python deployment/images/build.py $(if $(BASE),--base $(BASE)) $(if $(TORCH_BUILD),--torch $(TORCH_BUILD)) \
+	  $(if $(ENGINE),--engine $(ENGINE)) $(if $(LOAD),--load "$(LOAD)") $(IMAGES)
 
 k8s-secrets: install ## draw the Kubernetes deployment's secrets; what is there already is kept
 	@$(BIN)/python deployment/k8s/make_secrets.py
