@@ -76,3 +76,10 @@ def test_terminate_ends_everything(tmp_path: Path) -> None:
     supervisor.terminate()
     assert supervisor.wait(30) == 128 + signal.SIGTERM
     assert_ends(left)
+
+
+def test_without_a_pipe_nobody_is_missed() -> None:
+    """In a container the standard input is /dev/null: at its end from the start."""
+    command = [*SUPERVISE, sys.executable, "-c", "import time; time.sleep(1); raise SystemExit(5)"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=30)
+    assert done.returncode == 5
