@@ -464,7 +464,7 @@ class RegistrationSpec(_Closed):
     retention_days: PositiveInt = Field(default=30, description="Object lock of the sealed artifacts")
 
 
-Placement = Literal["subprocess", "pod"]
+Placement = Literal["subprocess", "pod", "ray_job"]
 Quantity = Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
 
 
@@ -506,6 +506,15 @@ class PodSettings(_Closed):
     )
 
 
+class RaySettings(_Closed):
+    """What a training that is a RayJob asks for beside the settings of its pods."""
+
+    workers: int = Field(
+        default=0, ge=0, description="Nodes of Ray beside the head, each like the head's pod"
+    )
+    queue: str | None = Field(default=None, description="Kueue's LocalQueue that admits the job")
+
+
 class OrchestrationSpec(_Closed):
     """What Airflow needs to know."""
 
@@ -525,9 +534,12 @@ class OrchestrationSpec(_Closed):
     pod: PodSettings = Field(
         default=PodSettings(), description="With placement `pod`: what is left out here, the deployment says"
     )
+    ray: RaySettings = Field(
+        default=RaySettings(), description="With placement `ray_job`, which is a pod's for all but training"
+    )
 
-    @field_serializer("pod")
-    def _said(self, value: PodSettings) -> dict[str, Any]:
+    @field_serializer("pod", "ray")
+    def _said(self, value: PodSettings | RaySettings) -> dict[str, Any]:
         """What the pipeline says and no more: the rest is the deployment's to say, where the step runs."""
         return value.model_dump(mode="json", exclude_unset=True)
 

@@ -8,6 +8,7 @@ with fields of ``orchestration.pod`` for pipelines that leave them out, above al
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import get_args
 
@@ -55,8 +56,12 @@ def pod_settings(orchestration: OrchestrationSpec) -> PodSettings:
     return settings
 
 
-def step_operator(placement: Placement) -> type[RunOperator]:
-    """The operator that runs a step there; only what is asked for is imported."""
+def step_operator(placement: Placement) -> Callable[..., RunOperator]:
+    """Makes the operator that runs a step there; only what is asked for is imported."""
+    if placement == "ray_job":
+        from operators.ray_step import ray_step_operator
+
+        return ray_step_operator
     if placement == "pod":
         from operators.pod import PodStepOperator
 
@@ -67,7 +72,7 @@ def step_operator(placement: Placement) -> type[RunOperator]:
 def step_patience(orchestration: OrchestrationSpec, placement: Placement) -> timedelta:
     """How long a step's task may take: the step's own time, and in a cluster the wait for a place."""
     time = timedelta(minutes=orchestration.step_timeout_minutes)
-    if placement == "pod":
+    if placement != "subprocess":
         time += 2 * timedelta(minutes=pod_settings(orchestration).pending_minutes) + _SLACK
     return time
 
