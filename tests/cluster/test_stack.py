@@ -5,12 +5,8 @@ One deployment serves the tests below, in their order. The images are those that
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +16,9 @@ import yaml
 from clean_code import clean_code
 from cluster.cluster_airflow import cluster_airflow
 from cluster.deployment import Deployment, deployed
-from cluster.kubernetes_api import Kubectl, PortForward, eventually
+from cluster.kubernetes_api import Kubectl, eventually
 from cluster.pod_profile import outside_the_profile
+from cluster.records import SCHEDULER, carry_out, root_of_a_local_run, verify_inside, verify_outside
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.usefixtures("images")]
 
@@ -29,7 +26,6 @@ PIPELINE = "cluster_cartpole"
 SEEDS = [11, 12]
 READY_SECONDS = 600
 RUN_SECONDS = 900
-SCHEDULER = ("drl-system", "airflow-scheduler-0", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -101,21 +97,15 @@ def test_steps_ran_in_pods_of_the_namespace_for_user_code(finished: FinishedRun)
 
 
 def test_the_record_verifies_inside(stack_on_cluster: Deployment, finished: FinishedRun) -> None:
-    assert "Level 3" in _verify_inside(stack_on_cluster, finished.key)
+    assert "Level 3" in verify_inside(stack_on_cluster, finished.key)
 
 
 def test_the_record_verifies_outside_and_its_model_is_the_laptops(
     stack_on_cluster: Deployment, finished: FinishedRun, pipeline: Path, tmp_path: Path
 ) -> None:
-    record, trust = tmp_path / "run.record.zip", tmp_path / "trust.yaml"
-    _verify_inside(stack_on_cluster, finished.key)
-    for path in (record, trust):
-        text = stack_on_cluster.execute(*SCHEDULER, "base64", f"/tmp/{path.name}")
-        path.write_bytes(base64.b64decode(text))
-    with closing(PortForward("drl-data", "service/evm-service", 8545)) as chain:
-        said = _drl("verify", str(record), "--trust", str(trust), "--rpc", chain.address, "--json")
-    root = json.loads(said)["model_root"]
-    assert root == _root_of_a_local_run(pipeline, tmp_path)
+    verify_inside(stack_on_cluster, finished.key)
+    answer = verify_outside(*carry_out(stack_on_cluster, tmp_path))
+    assert answer["model_root"] == root_of_a_local_run(pipeline, tmp_path / "local")
 
 
 def test_graph_and_registry_know_the_model(stack_on_cluster: Deployment, finished: FinishedRun) -> None:
@@ -133,7 +123,7 @@ def test_the_object_store_comes_back_from_its_backup(
     stack_on_cluster.lose("minio", "data-minio-0")
     stack_on_cluster.wait_until_ready(180)
     stack_on_cluster.restore("buckets")
-    assert "Level 3" in _verify_inside(stack_on_cluster, finished.key)
+    assert "Level 3" in verify_inside(stack_on_cluster, finished.key)
 
 
 def _trains(deployment: Deployment) -> bool:
@@ -141,32 +131,3 @@ def _trains(deployment: Deployment) -> bool:
         pod["status"]["phase"] == "Running" and pod["metadata"]["labels"].get("drl.step") == "train"
         for pod in deployment.pods("drl-jobs")
     )
-
-
-def _verify_inside(deployment: Deployment, key: str) -> str:
-    """Export, describe the deployment, verify, all in the scheduler's container; what the verifier says."""
-    script = (
-        "cd /tmp && rm -f run.record.zip trust.yaml && "
-        f"drl record export {key} --out run.record.zip >&2 && drl trust init --out trust.yaml >&2 && "
-        "drl verify run.record.zip --trust trust.yaml --rpc $DRL_EVM_RPC_URL"
-    )
-    return deployment.execute(*SCHEDULER, "sh", "-c", script, timeout=300)
-
-
-def _root_of_a_local_run(pipeline: Path, folder: Path) -> str:
-    from drl.policy.root import model_root
-
-    _drl("run", str(pipeline), "--keep", str(folder / "local"))
-    return model_root(folder / "local" / "outputs" / "train")
-
-
-def _drl(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "drl", *arguments],
-        cwd=clean_code(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout

@@ -4,7 +4,7 @@
 make_database() {
   psql -v ON_ERROR_STOP=1 -d postgres -q -v role="$1" -v password="$2" <<'SQL'
 CREATE ROLE :"role" LOGIN PASSWORD :'password';
-CREATE DATABASE :"role" OWNER :"role";
+CREATE DATABASE :"role" OWNER :"role" TEMPLATE template0 ENCODING 'UTF8';
 REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
 SQL
 }
