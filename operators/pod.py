@@ -56,7 +56,7 @@ class PodStepOperator(RunOperator):
         self.log.warning("this task was ended; its pod works on, for the next try to take up")
 
     def _perform(self, run: Run, request: StepRequest) -> Performed:
-        from operators.pod_reaper import reap, task_states
+        from operators.pod_reaper import reap, task_is_over
         from operators.pod_report import observed
         from operators.pod_step import StepPod
 
@@ -68,6 +68,6 @@ class PodStepOperator(RunOperator):
                 request=request,
                 step_log=log,
             )
-            reap(self._pod.client, self._pod.cluster_namespace, task_states(run.context))
+            reap(self._pod.client, self._pod.cluster_namespace, task_is_over(run.context))
             done = self._pod.follow(run.context)
         return Performed(self.step_work.request(run, self._pod.attempt), observed(done))

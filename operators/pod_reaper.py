@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,14 @@ DAG_ID = "reap_pods"
 OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
 _log = logging.getLogger(__name__)
 
-States = Callable[[str, str], Mapping[str, str | None]]
+IsOver = Callable[[str, str, str], bool]
 
 
-def reap(client: CoreV1Api, namespace: str, states: States) -> list[str]:
+def reap(client: CoreV1Api, namespace: str, is_over: IsOver) -> list[str]:
     """Delete the pods of steps whose task is over; returns their names.
 
     Args:
-        states: from DAG id and run id to the states of the run's tasks; empty when the run is not known.
+        is_over: whether nobody waits for the task of this DAG id, run id and task id.
 
     Raises:
         StoreError: the cluster cannot be reached, or refuses.
@@ -46,13 +46,13 @@ def reap(client: CoreV1Api, namespace: str, states: States) -> list[str]:
 
     try:
         found = client.list_namespaced_pod(namespace, label_selector=SELECTOR).items
-        over = [pod.metadata.name for pod in found if _is_over(pod, states)]
+        over = [pod.metadata.name for pod in found if _ended(pod, is_over)]
         for name in over:
             _log.warning("deleting pod %s: its task is over", name)
             client.delete_namespaced_pod(name, namespace)
     except (ApiException, HTTPError) as error:
         if getattr(error, "status", None) == 404:
-            return reap(client, namespace, states)  # somebody else deleted one meanwhile: look again
+            return reap(client, namespace, is_over)  # somebody else deleted one meanwhile: look again
         raise StoreError(
             f"pods of namespace {namespace} cannot be seen to: {error}",
             remedy="mend connection kubernetes_default or the launcher's rights, then clear this task",
@@ -60,24 +60,27 @@ def reap(client: CoreV1Api, namespace: str, states: States) -> list[str]:
     return over
 
 
-def task_states(context: Context) -> States:
-    """The states as Airflow tells them to a task."""
+def task_is_over(context: Context) -> IsOver:
+    """What Airflow says of a task: over, or the whole run is. A run that it does not know is another's."""
+    ti = context["ti"]
 
-    def states(dag_id: str, run_id: str) -> Mapping[str, str | None]:
-        found = context["ti"].get_task_states(dag_id=dag_id, run_ids=[run_id])
-        return found.get(run_id, {})
+    def is_over(dag_id: str, run_id: str, task_id: str) -> bool:
+        states = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id)
+        if not states:
+            return False
+        return states.get(task_id) in OVER or ti.get_dagrun_state(dag_id, run_id) in OVER
 
-    return states
+    return is_over
 
 
-def _is_over(pod: V1Pod, states: States) -> bool:
+def _ended(pod: V1Pod, is_over: IsOver) -> bool:
     from operators.pod_manifest import DAG as DAG_OF
     from operators.pod_manifest import RUN, TASK
 
     of = pod.metadata.annotations or {}
     if pod.metadata.deletion_timestamp or not {DAG_OF, RUN, TASK} <= of.keys():
         return False
-    return states(of[DAG_OF], of[RUN]).get(of[TASK]) in OVER
+    return is_over(of[DAG_OF], of[RUN], of[TASK])
 
 
 class ReapPodsOperator(BaseOperator):
@@ -88,7 +91,7 @@ class ReapPodsOperator(BaseOperator):
         from operators.pod_step import cluster
 
         client, namespace = cluster()
-        return reap(client, namespace, task_states(context))
+        return reap(client, namespace, task_is_over(context))
 
 
 def reaper_dag() -> DAG:

@@ -18,7 +18,7 @@ from drl.spec import PipelineSpec, load_pipeline, parse_pipeline
 from drl.steps.request import StepRequest
 from operators import pod_report
 from operators.placement import placement_of, pod_settings, step_patience
-from operators.pod_reaper import reap
+from operators.pod_reaper import reap, task_is_over
 from operators.pod_step import StepPod
 
 CARTPOLE = Path(__file__).parents[2] / "dags" / "cartpole.yaml"
@@ -292,24 +292,33 @@ def pods() -> SimpleNamespace:
     )
 
 
+def airflow(states: dict[str, str | None], run: str = "running") -> Any:
+    """The context of a task, in an Airflow that says this of the run ``r1``."""
+    return {
+        "ti": SimpleNamespace(
+            get_task_states=lambda dag_id, run_ids: {"r1": states} if states else {},
+            get_dagrun_state=lambda dag_id, run_id: run,
+        )
+    }
+
+
 @pytest.mark.parametrize(
-    ("states", "deleted"),
+    ("context", "deleted"),
     [
-        ({"train": "failed"}, True),  # marked so by a person, or no try is left
-        ({"train": "success"}, True),
-        ({"train": "running"}, False),
-        ({"train": "up_for_retry"}, False),  # the next try takes it up
-        ({"train": None}, False),  # cleared
-        ({}, False),  # a run of another Airflow
+        (airflow({"train": "failed"}), True),  # marked so by a person, or no try is left
+        (airflow({"train": "success"}), True),
+        (airflow({"train": "running"}, run="failed"), True),  # its process was killed
+        (airflow({"train": "running"}), False),
+        (airflow({"train": "up_for_retry"}), False),  # the next try takes it up
+        (airflow({"train": None}), False),  # cleared
+        (airflow({}), False),  # a run of another Airflow
     ],
 )
-def test_a_pod_is_deleted_when_its_task_is_over(
-    pods: SimpleNamespace, states: dict[str, str | None], deleted: bool
-) -> None:
-    assert bool(reap(pods, "drl-jobs", lambda dag, run: states)) is deleted
+def test_a_pod_is_deleted_when_its_task_is_over(pods: SimpleNamespace, context: Any, deleted: bool) -> None:
+    assert bool(reap(pods, "drl-jobs", task_is_over(context))) is deleted
     assert bool(pods.gone) is deleted
 
 
 def test_a_pod_that_is_going_is_left(pods: SimpleNamespace) -> None:
     pods.pod.metadata.deletion_timestamp = datetime.now(UTC)
-    assert reap(pods, "drl-jobs", lambda dag, run: {"train": "failed"}) == []
+    assert reap(pods, "drl-jobs", lambda dag, run, task: True) == []
