@@ -28,43 +28,43 @@ RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
 # (`stamp` is a build context that the build script makes, no stage).
 FROM python AS executor
 ARG TORCH=cpu
+COPY pyproject.toml requirements.lock deployment/images/install /opt/build/
 RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
     --mount=type=bind,from=uv,source=/uv,target=/uv \
-    --mount=type=bind,source=.,target=/context \
-    TORCH=${TORCH} /context/deployment/images/install packages executor
+    TORCH=${TORCH} /opt/build/install packages executor
 COPY . .
 # hadolint ignore=DL3022
 COPY --from=stamp . .
 RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
     --mount=type=bind,from=uv,source=/uv,target=/uv \
-    deployment/images/install code
+    /opt/build/install code
 USER 10001:10001
 ENTRYPOINT ["drl"]
 
 FROM python AS airflow
+COPY pyproject.toml requirements.lock deployment/images/install /opt/build/
 RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
     --mount=type=bind,from=uv,source=/uv,target=/uv \
-    --mount=type=bind,source=.,target=/context \
-    /context/deployment/images/install packages airflow
+    /opt/build/install packages airflow
 COPY . .
 # hadolint ignore=DL3022
 COPY --from=stamp . .
 RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
     --mount=type=bind,from=uv,source=/uv,target=/uv \
-    deployment/images/install code
+    /opt/build/install code
 USER 10001:10001
 CMD ["airflow", "--help"]
 
 FROM python AS api
+COPY pyproject.toml requirements.lock deployment/images/install /opt/build/
 RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
     --mount=type=bind,from=uv,source=/uv,target=/uv \
-    --mount=type=bind,source=.,target=/context \
-    /context/deployment/images/install packages serving
+    /opt/build/install packages serving
 COPY . .
 # hadolint ignore=DL3022
 COPY --from=stamp . .
 RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
     --mount=type=bind,from=uv,source=/uv,target=/uv \
-    deployment/images/install code
+    /opt/build/install code
 USER 10001:10001
 ENTRYPOINT ["drl-api"]

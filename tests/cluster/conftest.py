@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from cluster.fixtures import cluster, kubectl, namespace
+from cluster.images import images
 
-__all__ = ["cluster", "kubectl", "namespace"]
+__all__ = ["cluster", "images", "kubectl", "namespace"]
 
 FOLDER = Path(__file__).parent
 
