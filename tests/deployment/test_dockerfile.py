@@ -73,7 +73,7 @@ def test_only_what_runs_is_sent_to_a_build() -> None:
     sent = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     assert {"drl", "operators", "plugins", "dags", "requirements.lock", "pyproject.toml"} <= sent
     assert all((ROOT / name).exists() for name in sent)
-    assert not any(name.startswith((".", "tests", "deployment/k8s")) for name in sent)
+    assert not any(name.startswith((".git", ".venv", ".drl", "tests", "deployment/k8s")) for name in sent)
 
 
 def test_shell_script_is_whole() -> None:
