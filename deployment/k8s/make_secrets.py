@@ -10,6 +10,7 @@ Usage: ``python deployment/k8s/make_secrets.py [FOLDER]``
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -25,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 CHAIN_ID = 31337
 VALIDATORS = 4
 FUNDS_WEI = 10_000 * 10**18
-S3_USERS = ("operator", "step", "mlflow", "backup")
+S3_USERS = ("operator", "step", "mlflow", "backup", "serving")
 
 POSTGRES = "postgres-service.drl-data.svc"
 S3 = "http://minio-service.drl-data.svc:9000"
@@ -81,6 +82,10 @@ def files(values: Values) -> dict[str, str]:
             BACKUP_SECRET_KEY=values["s3_backup"],
             NEO4J_PASSWORD=values["neo4j"],
         ),
+        "drl-api/drl-api.env": _env(
+            DRL_S3_ENDPOINT=S3, DRL_S3_ACCESS_KEY="serving", DRL_S3_SECRET_KEY=values["s3_serving"]
+        ),
+        "drl-api/keys.json": _api_keys(values),
         "s3-seaweedfs/identities.json": _identities(values),
         "s3-seaweedfs/signing.env": _env(**dict.fromkeys(_SEAWEEDFS_KEYS, values["seaweedfs_signing"])),
         **_besu(values),
@@ -148,6 +153,16 @@ def _settings(values: Values) -> Values:
     }
 
 
+def _api_keys(values: Values) -> str:
+    """The keys of drl-api as its pod has them: by digest."""
+    roles = {"api_act": ["act", "read"], "api_metrics": ["metrics"]}
+    keys = [
+        {"name": name, "roles": allowed, "sha256": hashlib.sha256(values[name].encode()).hexdigest()}
+        for name, allowed in roles.items()
+    ]
+    return json.dumps({"keys": keys}, indent=1) + "\n"
+
+
 _SEAWEEDFS_KEYS = (
     "WEED_JWT_SIGNING_KEY",
     "WEED_JWT_SIGNING_READ_KEY",
@@ -165,6 +180,7 @@ def _identities(values: Values) -> str:
         "step": [f"{right}:staging" for right in rights],
         "mlflow": [f"{right}:mlflow" for right in rights],
         "backup": ["Read", "List"],
+        "serving": ["Read:sealed", "List:sealed"],
     }
     identities = [
         {
@@ -235,6 +251,8 @@ def _draw() -> Values:
         "airflow_fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "airflow_admin": secrets.token_urlsafe(18),
         "evm_mnemonic": mnemonic,
+        "api_act": f"drl_{secrets.token_urlsafe(32)}",
+        "api_metrics": f"drl_{secrets.token_urlsafe(32)}",
     }
 
 

@@ -39,6 +39,7 @@ RIGHTS: Mapping[str, tuple[list[str], list[str]]] = {
     "step": (["staging"], READ + WRITE + PARTS),
     "mlflow": (["mlflow"], READ + WRITE + PARTS),
     "backup": (["staging", "sealed", "mlflow"], READ + READ_LOCKS),
+    "serving": (["sealed"], READ),
 }
 """User: buckets, and actions on their objects. Nobody here may pass over a lock."""
 
