@@ -30,9 +30,13 @@ from cluster.scripted_kuberay import (
 )
 from k8s_manifests import SOURCE
 
+from drl.artifact import Artifact
 from drl.errors import StepError, StoreError
+from drl.spec import PipelineSpec, PodSettings, load_pipeline
+from drl.steps.request import StepRequest
 from operators.ray_job import RayJobOperator
 from operators.ray_jobs import OWNER, ray_job_name
+from operators.ray_manifest import ray_job_manifest
 
 CONTAINER = {"name": "ray", "image": "localhost/none:0"}
 TEMPLATE = {"spec": {"restartPolicy": "Never", "containers": [CONTAINER]}}
@@ -326,6 +330,32 @@ def test_an_api_server_that_stays_away_is_an_error_and_the_job_goes_on(
     with pytest.raises(StoreError, match="has not answered"):
         execute(operator(patience_s=1.0))
     assert len(kuberay.jobs) == 1
+
+
+def test_a_training_is_valid_for_kuberay_and_its_pods_fit_the_profile(place: str, kubectl: Kubectl) -> None:
+    here = kubectl.within(place)
+    here.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "step"}})
+    pipeline = load_pipeline(SOURCE.parents[1] / "dags" / "cartpole.yaml").to_json()
+    pipeline["orchestration"] = {"placement": "ray_job", "ray": {"workers": 1, "queue": "training"}}
+    request = StepRequest("train", "cartpole/r", "1-a", Artifact(name="r", sha256="0" * 64, size=1))
+    settings = PodSettings(image=IMAGE, gpus=1, runtime_class="nvidia", node_selector={"gpu": "a100"})
+    training = ray_job_manifest(PipelineSpec.model_validate(pipeline), settings, request)
+    training |= {"apiVersion": "ray.io/v1", "kind": "RayJob"}
+    training["metadata"]["name"] = "training"
+    cluster = training["spec"]["rayClusterSpec"]
+    _try(here, training)
+    for template in (
+        cluster["headGroupSpec"]["template"],
+        cluster["workerGroupSpecs"][0]["template"],
+        training["spec"]["submitterPodTemplate"],
+    ):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", **template["metadata"]}}
+        _try(here, pod | {"spec": template["spec"] | {"runtimeClassName": None}})  # the class is a GPU node's
+
+
+def _try(here: Kubectl, manifest: dict[str, Any]) -> None:
+    """Have the API server judge an object, unknown fields too, without keeping it."""
+    here("create", "--dry-run=server", "--validate=strict", "--filename", "-", text=json.dumps(manifest))
 
 
 def test_without_the_component_it_says_what_is_missing(
