@@ -44,17 +44,19 @@ class ResolveRunOperator(RunOperator):
         run.records.write_once(f"index/{2**42 - started['ms']:013d}", run.key.encode())
 
     def _resolve(self, run: Run) -> dict[str, Any]:
+        from drl.champions.compared import champion_proof
         from drl.steps.resolve import resolve, with_parameters
 
         path = Path(self.file)
         spec = with_parameters(load_pipeline(path), _given(run))
         champion = connections.model_registry().champion(spec.registration.model)
+        proof = champion_proof(run.journal.beside(champion.run_key)) if champion else {}
         return resolve(
             spec,
             run=run.key,
             run_date=run.date,
             base=path.parent,
-            champion=champion.to_json() if champion else None,
+            champion=champion.to_json() | proof if champion else None,
             store=run.store,
             code=_code(run),
         )

@@ -234,9 +234,9 @@ def rejected_before(made: Made) -> list[Entry]:
 
 def promoted_before(made: Made) -> list[Entry]:
     return [
-        Opening("12" * 32, "34" * 32, 1, receipt(1, 2)),
-        Closing("56" * 32, "PROMOTE", receipt(1, 3)),
-        Note("78" * 32, receipt(1, 4)),
+        Opening("13" * 32, "34" * 32, 1, receipt(made.run, made.block)),
+        Closing("56" * 32, "PROMOTE", receipt(made.run, made.block + 1)),
+        Note("78" * 32, receipt(made.run, made.block + 2)),
     ]
 
 
@@ -248,6 +248,38 @@ def promoted_later(entries: list[Entry]) -> list[Entry]:
         Closing("56" * 32, "PROMOTE", receipt(run, 51)),
         Note("78" * 32, receipt(run, 52)),
     ]
+
+
+def replaced_since(made: Made) -> dict[str, tuple[Json, str]]:
+    """A stronger policy was promoted after the champion that the intent names, and the record shows it."""
+    value = predicates.promotion_statement(
+        release=made.release,
+        model="cartpole",
+        root="ab" * 32,
+        version="2",
+        alias="champion",
+        outcome="promoted",
+        replaced={"version": "1", "root": made.root},
+        decided=AT,
+    )
+    return {"promotion-2": (value, "release")}
+
+
+def other_policy(name: str, statement: Json) -> None:
+    """What was released and promoted as the champion was another policy than the one played."""
+    resources = [
+        {"name": n, "digest": {"sha256": d * 32}, "annotations": {"size": 9}}
+        for n, d in (("policy.json", "a1"), ("policy.onnx", "a2"), ("policy.safetensors", "a3"))
+    ]
+    root = resources_root((r["name"], r["digest"]["sha256"]) for r in resources)
+    statement["subject"][0]["digest"]["sha256"] = root
+    if name == "release":
+        statement["predicate"]["policy"] = {"root": root, "resources": resources}
+
+
+def never_promoted(entries: list[Entry]) -> list[Entry]:
+    """The first run was closed with HOLD, and nothing was noted of it."""
+    return [entries[0], replace(entries[1], verdict="HOLD"), *entries[3:]]
 
 
 def rolled_back(made: Made) -> dict[str, tuple[Json, str]]:
@@ -267,6 +299,13 @@ def rolled_back(made: Made) -> dict[str, tuple[Json, str]]:
 def revoked(made: Made) -> dict[str, tuple[Json, str]]:
     value = predicates.revocation_statement(
         "release", name="release.dsse.json", sha256=made.release, reason="wrong data", since=AT
+    )
+    return {"revocation-1": (value, "release")}
+
+
+def key_revoked(made: Made) -> dict[str, tuple[Json, str]]:
+    value = predicates.revocation_statement(
+        "key", name="steps", sha256=signer("steps").public_key.keyid, reason="it was copied", since=AT
     )
     return {"revocation-1": (value, "release")}
 
@@ -415,7 +454,8 @@ LIES: dict[str, Lie] = {
     ),
     "writes a report that says something else": Lie(
         {"evaluated": lambda folder: (folder / "report.html").write_text("<p>It always wins.</p>")},
-        "read what the verifier prints; the report is kept by digest and not made again",
+        "read what the verifier prints; the run's own version of the code draws the honest page",
+        shown=(33, "is not the page that this verifier draws"),
     ),
     # the rule, the held-out data, the ledger
     "changes the rule after the result": Lie(
@@ -578,12 +618,24 @@ LIES: dict[str, Lie] = {
     ),
     # the champion compared with
     "leaves the champion out of the comparison": Lie(
-        {"earlier": promoted_before}, "the record of the champion's run"
+        {"earlier": promoted_before}, "the statement that was noted, or the record of the champion's run"
     ),
-    "compares with a weaker policy than the champion": Lie(
+    "compares with an earlier champion, and leaves the newer one's promotion out": Lie(
         {"earlier": promoted_before, "champion": -1.0},
-        "the record of the run that check 21 names",
-        shown=(21, "whose record would show it"),
+        "the statement that was noted, or the record of the newer champion's run",
+    ),
+    "… and drops its note from the account": Lie(
+        {"earlier": promoted_before, "champion": -1.0, "account": lambda entries: entries[:5] + entries[6:]},
+        "the chain",
+    ),
+    "compares with an earlier champion, and shows the newer one's promotion": Lie(
+        {"champion": -1.0, "since": replaced_since}
+    ),
+    "compares with a weaker policy under the champion's version": Lie(
+        {"champion": -1.0, "proof": other_policy}
+    ),
+    "compares with a policy that was never promoted": Lie(
+        {"champion": -1.0, "account": never_promoted}, ledger=never_promoted
     ),
     # keys
     "signs with a key after its days, and writes an earlier date": Lie(
@@ -593,4 +645,5 @@ LIES: dict[str, Lie] = {
     "signs a new run with a key that it revoked": Lie(
         {}, "the revocation is noted on runs of before: put `valid_until` into the trust policy"
     ),
+    "… and the revocation was noted on the champion's run": Lie({"champion": -1.0, "since": key_revoked}),
 }

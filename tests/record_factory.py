@@ -126,7 +126,10 @@ class Lies:
         prices: file of :func:`write_prices`; the pipeline is then one with data (no lie by itself).
         spec: changes the pipeline, before anything is made (no lie by itself).
         resolved: changes the frozen run before it is signed.
-        champion: direction of the champion's policy, None for no champion (no lie by itself).
+        champion: direction of the champion's policy, None for no champion (no lie by itself). Its run is the
+            ledger's first, at the blocks 2 to 4, and what shows it is below ``champion/``.
+        proof: changes what shows it, by ``release`` or ``promotion``, before it is signed.
+        since: later statements about the champion's run: name to (statement, role of the signer).
         directions: of the seeds' policies.
         seeds: training seeds instead of those that follow.
         chain: a real ledger client to write to, instead of inventing receipts (no lie).
@@ -142,7 +145,7 @@ class Lies:
         promotion: changes the promotion statement; ``promote`` False leaves it out, True forces it.
         approval: answer of an approver, None for none.
         notes: later statements: name to (statement, role of the signer).
-        earlier: entries of the ledger before the opening.
+        earlier: entries of the ledger before the opening, from ``made.run`` and ``made.block`` on.
         account: changes the list of entries that ``account.json`` shows.
         signers: role to the role whose key is taken instead.
         look: of the opening at its test data.
@@ -153,6 +156,8 @@ class Lies:
     spec: Callable[[dict[str, Any]], None] = lambda spec: None
     resolved: Callable[[dict[str, Any]], None] = lambda resolved: None
     champion: float | None = None
+    proof: Callable[[str, dict[str, Any]], None] = lambda name, statement: None
+    since: Callable[[Made], dict[str, tuple[dict[str, Any], str]]] = lambda made: {}
     directions: tuple[float, ...] = (-1.0, 1.0)
     seeds: list[str] | None = None
     chain: Any = None
@@ -184,6 +189,7 @@ class Made:
     root: str = ""
     release: str = ""
     run: int = 1
+    block: int = 2
     receipt: Callable[..., Receipt] = field(default=lambda: None)  # type: ignore[assignment]
 
 
@@ -264,6 +270,8 @@ class Builder:
         self.spec = PipelineSpec.model_validate(value)
         self.receipt = functools.partial(receipt, pipeline=pipeline_id(self.spec.pipeline))
         self.model = self.spec.registration.model
+        self.made.receipt = self.receipt
+        self.earlier: list[Entry] = []
         self.splits: dict[str, Columns] = {}
         self.prepared: list[Artifact] = []
         self.statements: dict[str, str] = {}
@@ -280,7 +288,7 @@ class Builder:
     def write(self, name: str, value: Any) -> None:
         """Write canonical JSON."""
         path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(canonical_json(value))
 
     def sign(self, name: str, value: dict[str, Any], role: str) -> str:
@@ -288,7 +296,7 @@ class Builder:
         key = signer(self.lies.signers.get(role, role))
         stored = sign(value, [key])
         path = self.folder / f"{name}.dsse.json"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stored)
         public = key.public_key
         (self.folder / "keys" / f"{public.keyid}.pem").write_bytes(public_pem(public))
@@ -321,6 +329,7 @@ class Builder:
                 "model_root": model_root(at),
                 "run_key": f"{self.spec.pipeline}/earlier",
                 "files": [a.to_json() for a in files],
+                **self._champions_run(files),
             }
         self.resolved: dict[str, Any] = {
             "format": "drl.resolved/1",
@@ -339,10 +348,49 @@ class Builder:
         intent = predicates.intent_statement(self.resolved)
         self.made.intent = self.statements["intent.dsse.json"] = self.sign("intent", intent, "steps")
 
+    def _champions_run(self, files: list[Artifact]) -> dict[str, str]:
+        """The run that made the champion, as the ledger has it and the record shows it."""
+        made = self.made
+        opening = Opening("12" * 32, "34" * 32, 1, self.receipt(1, 2))
+        release = predicates.release_statement(
+            intent=opening.intent,
+            model=self.model,
+            policy=files,
+            evidence=[Artifact("train/metrics.jsonl", "ef" * 32, 9)],
+            verdict="PROMOTE",
+            reason="It was better.",
+            statements={"intent.dsse.json": opening.intent},
+            opening=opening,
+        )
+        self.lies.proof("release", release)
+        made.root = release["subject"][0]["digest"]["sha256"]
+        made.release = self.sign("champion/release", release, "release")
+        promotion = predicates.promotion_statement(
+            release=made.release,
+            model=self.model,
+            root=made.root,
+            version="1",
+            alias="champion",
+            outcome="promoted",
+            replaced=None,
+            decided=AT,
+        )
+        self.lies.proof("promotion", promotion)
+        noted = Note(self.sign("champion/promotion", promotion, "release"), self.receipt(1, 4))
+        self.write("champion/promotion.note.json", noted.to_json())
+        self.earlier = [opening, Closing(made.release, "PROMOTE", self.receipt(1, 3)), noted]
+        made.run, made.block = 2, 5
+        for index, (name, (value, role)) in enumerate(self.lies.since(made).items()):
+            called = f"champion/notes/run-1-{name}"
+            later = Note(self.sign(called, value, role), self.receipt(1, 4, index + 1))
+            self.write(f"{called}.note.json", later.to_json())
+            self.earlier.append(later)
+        return {"release": made.release, "promotion": noted.statement}
+
     def _open(self) -> None:
-        self.made.receipt = self.receipt
-        self.earlier = self.lies.earlier(self.made)
+        self.earlier += self.lies.earlier(self.made)
         self.run = self.made.run = 1 + sum(isinstance(e, Opening) for e in self.earlier)
+        self.made.root = self.made.release = ""
         rule = self.spec.promotion
         self.entry = self._opening()
         self.run = self.made.run = self.entry.receipt.run

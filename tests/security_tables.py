@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from lying_owner import LIES, Outcome, tell
-from record_factory import InventedLedger, Made, built, trust_text, write_prices
+from record_factory import AT, InventedLedger, Made, built, trust_text, write_prices
 from tampering import Files, MemoryFiles, Row, files_in, measure, tampers
 
-from drl.record.ledger import Closing, Entry, Note, Opening
+from drl.record.ledger import Entry
+from drl.record.predicates import reproduction_statement
 from drl.verification.result import Result
 from drl.verification.trust import TrustPolicy, parse_trust
 from drl.verification.verify import Means, verify_record
@@ -56,7 +57,7 @@ def small_records(folder: Path) -> list[SmallRecord]:
         "spec": lambda spec: spec["promotion"].update(require_approval=True),
         "approval": "approved",
         "champion": -1.0,
-        "earlier": earlier_champion,
+        "since": reproduced_since,
     }
     return [
         _record(folder / "promoted", "{level: 2, verdict: PROMOTE}", promoted),
@@ -64,13 +65,21 @@ def small_records(folder: Path) -> list[SmallRecord]:
     ]
 
 
-def earlier_champion(made: Made) -> list[Entry]:
-    """Ledger entries of a run that was promoted before."""
-    return [
-        Opening("12" * 32, "34" * 32, 1, made.receipt(1, 2)),
-        Closing("56" * 32, "PROMOTE", made.receipt(1, 3)),
-        Note("78" * 32, made.receipt(1, 4)),
-    ]
+def reproduced_since(made: Made) -> dict[str, tuple[dict[str, Any], str]]:
+    """What was noted of the champion's run after its promotion."""
+    value = reproduction_statement(
+        release=made.release,
+        model="cartpole",
+        root=made.root,
+        outcome="identical",
+        reproduced=made.root,
+        test=None,
+        first_difference=None,
+        environment={},
+        started=AT,
+        finished=AT,
+    )
+    return {"reproduction-1": (value, "reproduction")}
 
 
 def _record(folder: Path, minimum: str, knobs: dict[str, Any]) -> SmallRecord:

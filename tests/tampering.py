@@ -30,7 +30,7 @@ from drl.record.key_files import key_id, public_pem
 from drl.verification.findings import NEEDED, Label
 from drl.verification.result import Result
 
-ENVELOPE = ".dsse.json"
+ENVELOPE, NOTE = ".dsse.json", ".note.json"
 Files = dict[str, bytes]
 Place = tuple[str | int, ...]
 
@@ -130,10 +130,20 @@ def file_tampers(files: Files, other: Files) -> Iterator[Tamper]:
         yield _replaced("a byte added", name, data + b"\n")
         if other.get(name, data) != data:
             yield _replaced("swapped with another run's", name, other[name])
+    for name in sorted(n for n in files if n.endswith(NOTE)):
+        both = {name, name.removesuffix(NOTE) + ENVELOPE}
+        yield Tamper("note removed with its statement", name, _updates({}, both))
     blobs = sorted(n for n in files if n.startswith("sha256/"))
     for left, right in pairwise(blobs):
         yield Tamper("two files exchanged", f"{left} and {right}", lambda f, a=left, b=right: _swap(f, a, b))
-    for name in ("sha256/" + "0" * 64, "notes/x.bin", "README.md", "release2.dsse.json", "sha256/x"):
+    for name in (
+        "sha256/" + "0" * 64,
+        "notes/x.bin",
+        "champion/x.json",
+        "README.md",
+        "release2.dsse.json",
+        "sha256/x",
+    ):
         yield _replaced("a file nobody names", name, b"x")
 
 
@@ -233,7 +243,7 @@ def account_tampers(files: Files) -> Iterator[Tamper]:
 def consistent_tampers(files: Files) -> Iterator[Tamper]:
     """What nobody signed, changed alike everywhere it stands; entries removed with their statements."""
     account = json.loads(files["account.json"])
-    for name in sorted(n for n in files if n == "closing.json" or n.endswith(".note.json")):
+    for name in sorted(n for n in files if n == "closing.json" or n.endswith(NOTE)):
         entry = json.loads(files[name])
         for path in leaves(entry):
             changed = edited(entry, path, other_value)
@@ -244,7 +254,7 @@ def consistent_tampers(files: Files) -> Iterator[Tamper]:
                 "entry changed alike in its file and the account", f"{name} {shown(path)}", _updates(new)
             )
         kept = canonical_json({**account, "entries": [e for e in account["entries"] if e != entry]})
-        without = {name, name.removesuffix(".note.json") + ENVELOPE} & files.keys()
+        without = {name, name.removesuffix(NOTE) + ENVELOPE} & files.keys()
         yield Tamper(
             "entry removed with its statement and from the account",
             name,

@@ -9,7 +9,7 @@ from typing import Any
 
 from drl.digest import sha256_bytes
 from drl.record.dsse import read_unverified
-from drl.record.ledger import Entry, Note
+from drl.record.ledger import Entry, Note, position
 from drl.steps.journal import ENVELOPE, RunJournal
 
 ROLLBACK = re.compile(r"^rollback-(\d+)$")
@@ -88,7 +88,7 @@ def history(journals: Iterable[RunJournal], entries: Sequence[Entry]) -> list[Ch
     """
     noted = {(e.receipt.run, e.receipt.pipeline, e.statement): e for e in entries if isinstance(e, Note)}
     found = [change for journal in journals for change in _of_run(journal, noted)]
-    return sorted(found, key=lambda change: _position(change.note))
+    return sorted(found, key=lambda change: position(change.note))
 
 
 def champion(changes: Sequence[Change]) -> Policy | None:
@@ -129,7 +129,3 @@ def _change(statement: dict[str, Any], run: str, name: str, note: Note) -> Chang
         name=name,
         note=note,
     )
-
-
-def _position(note: Note) -> tuple[int, int]:
-    return note.receipt.block_number, note.receipt.log_index

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from drl.artifact import Artifact
+from drl.champions.compared import champion_documents
 from drl.digest import canonical_json
 from drl.errors import Falsified, StoreError
 from drl.record.dsse import read_unverified
@@ -75,6 +76,7 @@ class StoredRecord:
         signed = [Path(name).name.removesuffix(ENVELOPE) for name in documents if name.endswith(ENVELOPE)]
         for key in {key for name in signed for key in journal.keys_of(name)}:
             documents[key_name(key)] = journal.read(f"{KEYS}{key}.pem")
+        documents |= champion_documents(journal, entries)
         documents[ACCOUNT] = canonical_json(account_json(entries, head))
         files = travelling_files(journal.read_json("resolved.json"), release, with_data=False)
         return cls(documents, {blob_name(a.sha256): a for a in files}, store)

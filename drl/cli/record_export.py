@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from drl.artifact import Artifact
+from drl.champions.compared import champion_documents
 from drl.cli.show import records
 from drl.digest import canonical_json
 from drl.errors import InputError
@@ -29,7 +30,7 @@ from drl.record.export import (
     travelling_files,
     write_zip,
 )
-from drl.record.ledger import entry_from_json
+from drl.record.ledger import Entry, entry_from_json
 from drl.steps.journal import KEYS, RunJournal
 from drl.stores.ledger_view import ChainView
 from drl.stores.s3 import ArtifactStore
@@ -76,7 +77,9 @@ def export_record(target: str, version: int | None, out: Path | None, *, with_da
     resolved = journal.read_json("resolved.json")
     documents = {new: journal.read(old) for old, new in document_names(names, release).items()}
     documents |= _keys(journal, names, documents)
-    documents[ACCOUNT] = canonical_json(_account(journal))
+    entries, head = _account(journal)
+    documents |= champion_documents(journal, entries)
+    documents[ACCOUNT] = canonical_json(account_json(entries, head))
     files = travelling_files(resolved, release, with_data=with_data)
     registered = journal.read_json("registration.json")
     path = out or Path(f"{registered['model']}-v{registered['version']}.record.zip")
@@ -134,8 +137,8 @@ def _keys(journal: RunJournal, names: list[str], documents: dict[str, bytes]) ->
     return found
 
 
-def _account(journal: RunJournal) -> dict[str, Any]:
-    """Ask the ledger that opened the run for everything it knows about the pipeline."""
+def _account(journal: RunJournal) -> tuple[list[Entry], dict[str, Any]]:
+    """Everything that the ledger that opened the run knows about the pipeline, up to its newest block."""
     receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
     view = ChainView(
         read_variable("DRL_EVM_RPC_URL"),
@@ -147,7 +150,7 @@ def _account(journal: RunJournal) -> dict[str, Any]:
     )
     number, block, time = view.head()
     entries = [entry for entry in view.entries() if entry.receipt.block_number <= number]
-    return account_json(entries, {"number": number, "hash": block, "time": time})
+    return entries, {"number": number, "hash": block, "time": time}
 
 
 def _document(name: str, data: bytes) -> Piece:

@@ -163,6 +163,13 @@ class Note:
 
 
 Entry = Opening | Closing | Note
+
+
+def position(entry: Entry) -> tuple[int, int]:
+    """Block number and log index: the order of the chain."""
+    return entry.receipt.block_number, entry.receipt.log_index
+
+
 _KINDS: dict[str, type[Entry]] = {"opening": Opening, "closing": Closing, "note": Note}
 
 

@@ -49,6 +49,16 @@ class RunJournal:
         self.run = run
         self.prefix = f"journal/{run}/"
 
+    def beside(self, run: str) -> RunJournal:
+        """The journal of another run, in the same documents."""
+        return RunJournal(self._documents, run)
+
+    def runs(self) -> list[str]:
+        """Keys of all runs of this run's pipeline, sorted."""
+        folder = f"{self.prefix.removesuffix('/').rpartition('/')[0]}/"
+        keys = (key.removeprefix(folder).partition("/")[0] for key in self._documents.list(folder))
+        return sorted({f"{folder.removeprefix('journal/')}{run}" for run in keys})
+
     def names(self) -> list[str]:
         """Names of everything written so far, sorted."""
         return [key.removeprefix(self.prefix) for key in self._documents.list(self.prefix)]

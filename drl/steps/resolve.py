@@ -40,7 +40,8 @@ def resolve(
         run: key of the run, ``pipeline/run-id``.
         run_date: the logical date, against which relative windows and ``latest`` are resolved.
         base: folder of the pipeline file; relative paths in it start here.
-        champion: registered model, version, model root and policy files to be compared with, if any.
+        champion: registered model, version, model root and policy files to be compared with, if any, and
+            the digests of what shows that it was promoted.
         store: the artifact store, for S3 sources.
         code: which source code runs, from :func:`drl.steps.source_code.code_identity`.
 

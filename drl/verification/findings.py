@@ -60,12 +60,13 @@ CHECKS: dict[int, str] = {
     30: "standing today",
     31: "reproduction of the training",
     32: "validation of the data",
+    33: "report",
 }
 
 LEVELS: dict[int, tuple[str, frozenset[int]]] = {
     1: ("intact and signed", frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 22, 27, 28, 29, 32})),
     2: ("decision recomputed", frozenset({14, 15, 16, 17, 18, 21})),
-    3: ("evaluation replayed", frozenset({19, 20, 23, 24, 25, 26})),
+    3: ("evaluation replayed", frozenset({19, 20, 23, 24, 25, 26, 33})),
     4: ("training reproduced", frozenset({31})),
 }
 """Name of each level of proof and the checks that it adds to the one below."""

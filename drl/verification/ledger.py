@@ -1,11 +1,10 @@
-"""Checks 6, 7, 10, 11, 21, 28, 29 and 30: what the run ledger says about the run and its pipeline.
+"""Checks 6, 7, 10, 11, 28, 29 and 30: what the run ledger says about the run and its pipeline.
 
 Without a chain to ask, everything about the ledger is what the record says, and is labelled so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +21,9 @@ from drl.record.ledger import (
     Verdict,
     further_anchors,
     pipeline_id,
+    position,
 )
+from drl.record.promotions import FOLDER
 from drl.record.statement import predicate_type
 from drl.verification.findings import Findings, Label
 from drl.verification.ledger_view import (
@@ -30,13 +31,11 @@ from drl.verification.ledger_view import (
     LedgerAddress,
     LedgerView,
     OpenLedger,
-    position,
     read_entry,
     require_order,
 )
-from drl.verification.record import ENVELOPE, NOTE, Envelope, Record
+from drl.verification.record import ENVELOPE, NOTE, RELEASE, Envelope, Record
 from drl.verification.signatures import SigningTimes
-from drl.verification.statements import champion_root
 from drl.verification.trust import TrustedLedger, TrustPolicy
 
 RUN_LEDGER_CODE = "0x99eea40741921fd1d571be9fb050a368737abaadde028ca9082620f1bccc06c4"
@@ -44,7 +43,8 @@ RUN_LEDGER_CODE = "0x99eea40741921fd1d571be9fb050a368737abaadde028ca9082620f1bcc
 
 _PROMOTION, _REVOCATION = predicate_type("promotion"), predicate_type("revocation")
 _LATER = (_PROMOTION, _REVOCATION, predicate_type("reproduction"))
-_OFFLINE = "give --rpc URL of a node that you trust"
+OFFLINE = "give --rpc URL of a node that you trust"
+"""What to do when nobody asked the ledger."""
 
 
 @dataclass
@@ -54,6 +54,7 @@ class LedgerFacts:
     Attributes:
         opening: and ``closing``, from the record's files; None when missing or malformed.
         notes: by the file name of the statement that each is for.
+        earlier_notes: the same below ``champion/``, about runs before this one.
         entries: every entry of the pipeline: of the chain when it answered, else of ``account.json``.
         kept: ``account.json``.
         view: the chain, None when it was not or could not be asked.
@@ -62,6 +63,7 @@ class LedgerFacts:
     opening: Opening | None = None
     closing: Closing | None = None
     notes: dict[str, Note] = field(default_factory=dict)
+    earlier_notes: dict[str, Note] = field(default_factory=dict)
     entries: list[Entry] | None = None
     kept: KeptAccount | None = None
     view: LedgerView | None = None
@@ -71,20 +73,26 @@ class LedgerFacts:
         """Whether the entries are the chain's."""
         return self.view is not None
 
+    @property
+    def where(self) -> str:
+        """What has the entries, in words."""
+        return "the ledger" if self.online else "account.json"
+
     def times(self, record: Record) -> SigningTimes:
         """Ledger times of the run's statements."""
+        noted = {name: note.receipt.block_time for name, note in (self.notes | self.earlier_notes).items()}
         revoked = {
-            envelope.subjects[name]: self.notes[envelope.name].receipt.block_time
+            envelope.subjects[name]: noted[envelope.name]
             for envelope in record.envelopes.values()
-            if envelope.kind == _REVOCATION
-            and envelope.predicate["what"] == "key"
-            and envelope.name in self.notes
+            if envelope.kind == _REVOCATION and envelope.predicate["what"] == "key" and envelope.name in noted
             for name in envelope.subjects
         }
+        if (promoted := f"{FOLDER}promotion{ENVELOPE}") in noted:
+            noted[f"{FOLDER}{RELEASE}"] = noted[promoted]
         return SigningTimes(
             opened=self.opening.receipt.block_time if self.opening else None,
             closed=self.closing.receipt.block_time if self.closing else None,
-            noted={name: note.receipt.block_time for name, note in self.notes.items()},
+            noted=noted,
             revoked=revoked,
             on_ledger=self.online,
         )
@@ -105,9 +113,11 @@ def gather(
             facts.closing = read_entry(value, Closing)
             _report_anchors(findings, "closing.json", value)
     for name in sorted(n for n in record.names if n.endswith(NOTE)):
-        with findings.guard(10):
+        earlier = name.startswith(FOLDER)
+        with findings.guard(21 if earlier else 10):
             value = record.document(name)
-            facts.notes[name.removesuffix(NOTE) + ENVELOPE] = read_entry(value, Note)
+            notes = facts.earlier_notes if earlier else facts.notes
+            notes[name.removesuffix(NOTE) + ENVELOPE] = read_entry(value, Note)
             _report_anchors(findings, name, value)
     with findings.guard(29):
         facts.kept = KeptAccount.from_json(record.document("account.json"))
@@ -207,7 +217,7 @@ def check_pinned(findings: Findings, facts: LedgerFacts, trust: TrustPolicy | No
             findings.not_checked(
                 28,
                 "offline: the ledger was not asked, so order, time and completeness are the owner's word",
-                remedy=_OFFLINE,
+                remedy=OFFLINE,
             )
         for chain_id in sorted({r.chain_id for r in receipts} & DEMO_CHAIN_IDS):
             findings.claimed(
@@ -233,7 +243,7 @@ def _check_final(findings: Findings, facts: LedgerFacts) -> None:
 def check_opening(record: Record, findings: Findings, facts: LedgerFacts) -> None:
     """Check 6: the run was opened with this intent and these held-out data."""
     with findings.guard(6):
-        opening = _present(facts.opening, "opening.json")
+        opening = require_opening(facts.opening, "opening.json")
         release, intent = record.statement("release"), record.statement("intent")
         pipeline = record.spec.pipeline
         holds = True
@@ -265,7 +275,7 @@ def check_closing(record: Record, findings: Findings, facts: LedgerFacts) -> Non
                     7, "the record holds no closing", remedy="ask for a record of the closed run"
                 )
             return
-        closing, opening = facts.closing, _present(facts.opening, "opening.json")
+        closing, opening = facts.closing, require_opening(facts.opening, "opening.json")
         release = record.statement("release")
         holds = True
         for right, sentence in (
@@ -280,7 +290,8 @@ def check_closing(record: Record, findings: Findings, facts: LedgerFacts) -> Non
             )
 
 
-def _present(entry: Opening | None, name: str) -> Opening:
+def require_opening(entry: Opening | None, name: str) -> Opening:
+    """The opening; Undetermined when it is missing."""
     if entry is None:
         raise Undetermined(f"rests on {name}, which is missing or malformed", remedy="see check 6")
     return entry
@@ -295,7 +306,7 @@ def _on_ledger(
     if facts.entries is not None and entry not in facts.entries:
         findings.false(
             check,
-            f"{sentence}: no such entry {'on the ledger' if facts.online else 'in account.json'}",
+            f"{sentence}: {facts.where} has no such entry",
             remedy="do not believe the receipt",
         )
         return False
@@ -328,7 +339,7 @@ def _check_note(record: Record, findings: Findings, facts: LedgerFacts, envelope
     if note is None:
         findings.false(10, f"{what} was never noted on the ledger", remedy="ask for its note, or refuse it")
         return
-    opening = _present(facts.opening, "opening.json")
+    opening = require_opening(facts.opening, "opening.json")
     behind = position(facts.closing) if facts.closing else position(opening)
     holds = findings.require(
         10, note.statement == envelope.sha256, f"{what}: its note is of another statement"
@@ -356,7 +367,7 @@ def _about(record: Record, findings: Findings, envelope: Envelope) -> str:
     findings.require(10, len(envelope.subjects) == 1, f"{envelope.name} has more than one subject")
     if envelope.kind == _REVOCATION:
         subject = set(envelope.subjects.values())
-        signers = {key for e in record.envelopes.values() for key in e.keys}
+        signers = {key for e in record.own for key in e.keys}
         mine = {"release": {release.sha256}, "policy": {root}, "key": signers}[predicate["what"]]
         findings.require(10, bool(subject & mine), f"{envelope.name} revokes something of another run")
         return f"revocation of the {predicate['what']}"
@@ -378,7 +389,7 @@ def check_account(findings: Findings, facts: LedgerFacts) -> None:
             findings.not_checked(
                 29,
                 "whether account.json shows every run of the pipeline: the ledger was not asked",
-                remedy=_OFFLINE,
+                remedy=OFFLINE,
             )
             return
         upto = [e for e in facts.entries or [] if e.receipt.block_number <= kept.number]
@@ -408,7 +419,7 @@ def _runs(entries: list[Entry]) -> str:
 def account(findings: Findings, facts: LedgerFacts) -> Account | None:
     """Check 11: the runs of the pipeline, for the reader to judge; None when nothing tells."""
     if facts.entries is None:
-        findings.not_checked(11, "no account of the pipeline", remedy=_OFFLINE)
+        findings.not_checked(11, "no account of the pipeline", remedy=OFFLINE)
         return None
     counted = Account.of(facts.entries)
     closed = ", ".join(f"{count} {verdict}" for verdict, count in counted.closed.items())
@@ -427,45 +438,6 @@ def account(findings: Findings, facts: LedgerFacts) -> Account | None:
         else:
             findings.claimed(11, text, key=None)
     return counted
-
-
-def check_champion(record: Record, findings: Findings, facts: LedgerFacts) -> None:
-    """Check 21: the champion compared with is the one that was promoted last before the opening."""
-    with findings.guard(21):
-        intent = record.statement("intent")
-        champion, root = record.champion, champion_root(record)
-        opening = _present(facts.opening, "opening.json")
-        if facts.entries is None:
-            raise Undetermined("nothing shows earlier promotions", remedy=_OFFLINE)
-        earlier = _promoted_runs([e for e in facts.entries if position(e) < position(opening)])
-        if champion is None and not earlier:
-            say: Callable[[str], None] = (
-                (lambda text: findings.recomputed(21, text))
-                if facts.online
-                else (lambda text: findings.claimed(21, text, key=None))
-            )
-            say("no run of the pipeline was promoted before this opening: the gate is what to beat")
-        elif champion is None or not earlier:
-            named = f"version {champion['version']}" if champion else "no champion"
-            raise Undetermined(
-                f"the intent names {named}, while the runs closed with PROMOTE and noted before it are "
-                f"{earlier or 'none'}",
-                remedy="ask for the records of those runs, or where the champion came from",
-            )
-        else:
-            findings.claimed(
-                21,
-                f"the champion is version {champion['version']}, model root {str(root)[:12]}; promoted last "
-                f"before the opening was run {earlier[-1]}, whose record would show it",
-                key=intent.key,
-            )
-
-
-def _promoted_runs(entries: list[Entry]) -> list[int]:
-    """Runs closed with PROMOTE and noted afterwards, in the order of their first note."""
-    closed = {e.receipt.run for e in entries if isinstance(e, Closing) and e.verdict == "PROMOTE"}
-    noted = [e.receipt.run for e in entries if isinstance(e, Note) and e.receipt.run in closed]
-    return list(dict.fromkeys(noted))
 
 
 @dataclass(frozen=True)
@@ -488,7 +460,7 @@ def standing(record: Record, findings: Findings, facts: LedgerFacts) -> Standing
     found = Standing(None, "unknown", "what became of the policy cannot be told")
     with findings.guard(30):
         found = _standing(record, facts)
-        opening = _present(facts.opening, "opening.json")
+        opening = require_opening(facts.opening, "opening.json")
         hidden = _unexplained(record, facts, opening)
         if hidden:
             findings.not_checked(
@@ -525,7 +497,7 @@ def _standing(record: Record, facts: LedgerFacts) -> Standing:
 
 
 def _unexplained(record: Record, facts: LedgerFacts, opening: Opening) -> int:
-    held = {envelope.sha256 for envelope in record.envelopes.values()}
+    held = {envelope.sha256 for envelope in record.own}
     run = opening.receipt.run
     return sum(
         isinstance(e, Note) and e.receipt.run == run and e.statement not in held for e in facts.entries or []

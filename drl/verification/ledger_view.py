@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from drl.errors import Falsified, InputError
-from drl.record.ledger import Closing, Entry, Opening, entry_from_json
+from drl.record.ledger import Closing, Entry, Opening, entry_from_json, position
 
 ACCOUNT_FORMAT = "drl.account/1"
 
@@ -117,11 +117,6 @@ def require_order(entries: tuple[Entry, ...]) -> None:
             if (entry.receipt.run, entry.statement) in noted:
                 raise _refusal(f"the same note of run {entry.receipt.run} twice")
             noted.add((entry.receipt.run, entry.statement))
-
-
-def position(entry: Entry) -> tuple[int, int]:
-    """Block number and log index: the order of the chain."""
-    return entry.receipt.block_number, entry.receipt.log_index
 
 
 def read_entry(value: Any, kind: type[Entry]) -> Any:

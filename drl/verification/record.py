@@ -20,11 +20,13 @@ from drl.digest import canonical_json, require_sha256
 from drl.errors import Falsified, Undetermined
 from drl.record.dsse import parse_canonical
 from drl.record.files import RecordFiles
+from drl.record.promotions import FOLDER
 from drl.record.roots import artifacts_root
 from drl.record.statement import MODEL_SIGNATURE, SLSA_PROVENANCE, predicate_type
 from drl.spec import PipelineSpec, parse_pipeline
 
 ENVELOPE, NOTE = ".dsse.json", ".note.json"
+RELEASE = "release.dsse.json"
 RUN_STATEMENTS = ("intent", "prepare", "validation", "train", "evaluate", "evaluation", "approval", "model")
 STEPS = ("prepare", "train", "evaluate")
 KINDS = (
@@ -33,6 +35,7 @@ KINDS = (
         name: predicate_type(name)
         for name in ("intent", "validation", "evaluation", "approval", "release", "promotion")
     }
+    | {f"{FOLDER}{name}": predicate_type(name) for name in ("release", "promotion")}
     | {"model": MODEL_SIGNATURE}
 )
 """Predicate type of each statement whose file name says what it is."""
@@ -114,6 +117,11 @@ class Record:
         self.names = frozenset(files.names())
         self.envelopes: dict[str, Envelope] = {}
         self._scratch = scratch
+
+    @property
+    def own(self) -> list[Envelope]:
+        """Statements about this run: all but those below ``champion/``."""
+        return [e for name, e in self.envelopes.items() if not name.startswith(FOLDER)]
 
     def statement(self, name: str) -> Envelope:
         """The statement called ``name``; Undetermined when it is missing, false or of another type."""

@@ -16,7 +16,7 @@ def check_reproduction(
 ) -> None:
     """Look at every reproduction statement of the record."""
     with findings.guard(31):
-        found = [e for e in record.envelopes.values() if e.kind == _REPRODUCTION]
+        found = [e for e in record.own if e.kind == _REPRODUCTION]
         for envelope in found:
             _check(record, findings, facts, envelope, trust)
         if not findings.having(31, Label.RECOMPUTED) and not findings.having(31, Label.FALSE):

@@ -13,6 +13,7 @@ from drl.errors import Falsified, Undetermined
 from drl.record.files import sha256_of
 from drl.record.git_tree import tree_of_tar
 from drl.record.ledger import Opening
+from drl.record.promotions import FOLDER, NOTES
 from drl.record.roots import artifacts_root, resources_root
 from drl.record.seeds import SCHEME, derive_seeds
 from drl.record.statement import build_type
@@ -24,6 +25,7 @@ from drl.verification.record import (
     KINDS,
     NOTE,
     POLICY_FILES,
+    RELEASE,
     RUN_STATEMENTS,
     STEPS,
     Envelope,
@@ -34,7 +36,7 @@ from drl.verification.record import (
 from drl.verification.trust import TrustPolicy
 
 _FIXED_NAMES = frozenset(
-    {"resolved.json", "release.dsse.json", "opening.json", "closing.json", "account.json"}
+    {"resolved.json", RELEASE, "opening.json", "closing.json", "account.json"}
     | {"promotion.dsse.json", "promotion.note.json"}
     | {f"{name}{ENVELOPE}" for name in RUN_STATEMENTS}
 )
@@ -209,14 +211,22 @@ def _may_stay(record: Record, name: str) -> bool:
 
 def _check_nothing_else(record: Record, findings: Findings, named: dict[str, list[str]]) -> None:
     used = {key for envelope in record.envelopes.values() for key in envelope.keys}
-    for name in sorted(record.names - _FIXED_NAMES):
+    for name in sorted(record.names - _FIXED_NAMES - _champion_names(record)):
         folder, _, plain = name.partition("/")
         known = (
             (folder == "sha256" and plain in named)
+            or (name.startswith(NOTES) and plain.endswith((ENVELOPE, NOTE)))
             or (folder == "keys" and plain.removesuffix(".pem") in used)
             or (folder == "notes" and plain.endswith((ENVELOPE, NOTE)))
         )
         findings.require(5, known, f"{name}: nothing names this file")
+
+
+def _champion_names(record: Record) -> set[str]:
+    """Files that show the champion's promotion, where the intent names one."""
+    if record.champion is None or record.champion["promotion"] is None:
+        return set()
+    return {f"{FOLDER}{name}" for name in (RELEASE, f"promotion{ENVELOPE}", f"promotion{NOTE}")}
 
 
 def check_seeds(record: Record, findings: Findings) -> None:

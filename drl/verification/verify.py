@@ -9,9 +9,10 @@ from pathlib import Path
 
 from drl.record.files import RecordFiles
 from drl.verification import decision, statements
+from drl.verification.champion import check_champion
 from drl.verification.data_step import DataMeans, FindSource, check_data
 from drl.verification.findings import Finding, Findings, unheard
-from drl.verification.ledger import account, check_champion, check_ledger, gather, standing
+from drl.verification.ledger import account, check_ledger, gather, standing
 from drl.verification.ledger_view import OpenLedger
 from drl.verification.record import Record
 from drl.verification.replay import (
@@ -21,6 +22,7 @@ from drl.verification.replay import (
     check_replay,
     check_selection_replay,
 )
+from drl.verification.report import check_report
 from drl.verification.reproduction import check_reproduction
 from drl.verification.result import Result, conclude
 from drl.verification.signatures import check_envelopes, check_signers
@@ -121,3 +123,4 @@ def _replay(record: Record, findings: Findings, means: Means, scratch: Path) -> 
     if held_out is not None:
         check_replay(record, findings, held_out, allowed, means.tell)
     check_selection_replay(record, findings, held_out or HeldOut(None, None), allowed, means.tell)
+    check_report(record, findings, held_out or HeldOut(None, None), allowed)

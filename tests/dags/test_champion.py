@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from airflow_runs import AirflowBundle, write_pipeline
@@ -181,3 +182,33 @@ def test_an_alias_moved_by_hand_is_not_rolled_back(
         rolling("by_hand")
     registry.set_champion("by_hand", 2, expected=1)
     assert rolling("by_hand", to=1)["restored"] == 1
+
+
+def test_records_show_with_which_champion_they_were_compared(
+    airflow_here: AirflowBundle, recorded: dict[str, StepResult], tmp_path: Path
+) -> None:
+    _, second = promoted(airflow_here, recorded, "compared", 2)
+    rolling("compared")
+    third = OperatorRun(second.file, "run2")
+    with pytest.MonkeyPatch.context() as patch:
+        replay_steps(patch, recorded)
+        third.execute_all()
+    for run, later in ((second, 0), (third, 2)):
+        sentences = about_the_champion(run, tmp_path)
+        assert [label for label, _ in sentences] == ["RECOMPUTED", "RECOMPUTED"], sentences
+        assert "version 1 with root" in sentences[1][1]
+        assert f"still was the champion at this opening ({later} later notes read)" in sentences[1][1]
+
+
+def about_the_champion(run: OperatorRun, folder: Path) -> list[tuple[str, str]]:
+    """What ``drl verify`` says under check 21 about a run's exported record, with the ledger asked."""
+    record, trust = folder / f"{run.run_id}.zip", folder / "trust.yaml"
+    exported = drl("record", "export", run.key, "--out", str(record))
+    assert exported.returncode == 0, exported.stderr
+    if not trust.exists():
+        written = drl("trust", "init", "--out", str(trust))
+        assert written.returncode == 0, written.stderr
+    url = os.environ["DRL_EVM_RPC_URL"]
+    done = drl("verify", str(record), "--trust", str(trust), "--rpc", url, "--level", "2", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    return [(f["label"], f["sentence"]) for f in findings if f["check"] == 21]

@@ -22,6 +22,7 @@ const KINDS = Object.fromEntries(
   ["intent", "validation", "evaluation", "approval", "release", "promotion"].map((n) => [n, `urn:drl:predicate:${n}:v1`]),
 );
 for (const step of STEPS) KINDS[step] = PROVENANCE;
+for (const name of ["release", "promotion"]) KINDS[`champion/${name}`] = KINDS[name];
 KINDS.model = MODEL_SIGNATURE;
 const POLICY_FILES = ["policy.json", "policy.onnx", "policy.safetensors"];
 const DOCUMENTS = ["resolved.json", "opening.json", "closing.json", "account.json", "promotion.note.json"];
@@ -180,6 +181,10 @@ class Record {
   get later() {
     return [...this.envelopes.keys()].filter((name) => name === "promotion" || name.startsWith("notes/")).sort();
   }
+  /** Names of the statements about earlier runs that hold and have a note. */
+  get since() {
+    return [...this.envelopes.keys()].filter((name) => name.startsWith("champion/notes/") && this.isTrue(name) && this.files.has(`${name}.note.json`));
+  }
   note(name, own = false) {
     return this.entry(`${name}.note.json`, "note", own);
   }
@@ -261,7 +266,7 @@ const CHECKS = {
   },
   5(r) {
     const { policy, evidence } = r.predicate("release");
-    const champion = (r.resolved.champion?.files ?? []).map(({ name, sha256, size }) => ({ name, digest: { sha256 }, annotations: { size } }));
+    const champion = r.resolved.champion ? championFiles(r.resolved.champion) : [];
     const mayStayAway = dataThatMayStayAway(r.spec.data);
     const away = [];
     for (const { name, digest, annotations } of [...policy.resources, ...evidence.resources, ...champion]) {
@@ -285,7 +290,7 @@ const CHECKS = {
     if (r.isUsable("model")) need(same(r.predicate("model").resources, signed), "the model's signature is of other files");
     const kept = new Set([...policy.resources, ...evidence.resources, ...champion].map((f) => `sha256/${f.digest.sha256}`));
     for (const [name, { keyids }] of r.holding) if (r.isUsable(name)) keyids.forEach((keyid) => kept.add(`keys/${keyid}.pem`));
-    for (const name of r.files.keys()) need(kept.has(name) || isPlace(name), `nothing names the file ${name}`);
+    for (const name of r.files.keys()) need(kept.has(name) || isPlace(name, r.resolved.champion), `nothing names the file ${name}`);
     const holds = ["RECOMPUTED", "files and roots hold"];
     return away.length === 0 ? holds : [...holds, "NOT CHECKED", AWAY + away.join(", ")];
   },
@@ -356,7 +361,7 @@ const CHECKS = {
       isAboutThisRun(r, name, statement);
     }
     for (const name of r.files.keys())
-      if (name.endsWith(".note.json")) need(r.has(name.slice(0, -".note.json".length)), `${name} is of no statement`);
+      if (name.endsWith(".note.json") && !name.startsWith("champion/")) need(r.has(name.slice(0, -".note.json".length)), `${name} is of no statement`);
     for (const { statement } of revocations(r))
       need(statement.predicate.what === "key", `revoked: ${statement.predicate.reason}`);
     return ["CLAIMED", r.later.length ? `later statements: ${r.later.join(", ")}` : "no later statement"];
@@ -481,12 +486,25 @@ const CHECKS = {
     return `${verdict}, as decision, code and approval give`;
   },
   21(r) {
+    const { model } = r.spec.registration;
+    const { champion } = r.resolved;
+    const opening = r.opening();
+    if (champion) {
+      need(champion.model === model, "the champion is of another model");
+      need(same(champion.files.map((f) => f.name).sort(), POLICY_FILES), "the champion has other files than its three");
+      need(root(championFiles(champion)) === champion.model_root, "the champion's root does not follow from its files");
+    }
     const { entries } = r.account();
-    const before = entries.filter((e) => isBehind(r.opening(), e));
-    const promoted = before.filter((e) => e.entry === "closing" && e.verdict === "PROMOTE").map((e) => e.receipt.run);
-    const noted = promoted.filter((run) => before.some((e) => e.entry === "note" && e.receipt.run === run));
-    if ((noted.length > 0) !== (r.resolved.champion !== null)) throw new Untold("the ledger and the intent's champion do not fit");
-    return ["CLAIMED", noted.length ? `the champion may be of the runs ${noted.join(", ")}` : "no champion, and no run promoted before"];
+    const note = champion ? promotionOf(r, champion, opening, entries) : null;
+    const later = laterNotes(entries, opening, note);
+    const held = statementsSince(r, later);
+    const missing = later.find((e) => !held.has(e.statement));
+    if (missing) throw new Untold(`a statement noted of run ${missing.receipt.run} is not there`);
+    let left = champion ? { version: String(champion.version), root: champion.model_root } : null;
+    for (const { statement } of later) left = championAfter(left, held.get(statement), model);
+    const named = champion ? { version: String(champion.version), root: champion.model_root } : null;
+    need(same(left, named), "another policy was the champion at the opening");
+    return ["CLAIMED", `${champion ? `version ${champion.version}` : "no policy"} was the champion, after ${later.length} later notes`];
   },
   22(r) {
     const { code } = r.resolved;
@@ -549,6 +567,67 @@ const CHECKS = {
   },
 };
 
+const championFiles = ({ files }) => files.map(({ name, sha256, size }) => ({ name, digest: { sha256 }, annotations: { size } }));
+
+/** The note that promoted the champion, after everything about it held (check 21). */
+function promotionOf(r, champion, opening, entries) {
+  if (champion.promotion === null) throw new Untold("the intent names no promotion of the champion");
+  const [release, promotion] = ["release", "promotion"].map((name) => {
+    need(r.has(`champion/${name}`), `champion/${name} is not there`);
+    const found = r.envelope(`champion/${name}`);
+    need(found.digest === champion[name], `champion/${name} is not the one that the intent names`);
+    return found;
+  });
+  const subject = [{ name: champion.model, digest: { sha256: champion.model_root } }];
+  for (const { statement } of [release, promotion]) need(same(statement.subject, subject), "the champion's statements are about another policy");
+  const files = championFiles(champion).sort((a, b) => byCodePoint(a.name, b.name));
+  need(same(release.statement.predicate.policy.resources, files), "the champion's release is of other files");
+  const { release: of, version, alias, outcome } = promotion.statement.predicate;
+  need(of === release.digest && version === String(champion.version), "the promotion is of another release or version");
+  need(alias === "champion" && outcome === "promoted", "the promotion promotes nothing");
+  const note = r.note("champion/promotion", true);
+  need(note.statement === promotion.digest, "the note is of another promotion");
+  if (!same(placeOf(note), placeOf(opening))) throw new Untold("promoted by another pipeline, or on another ledger");
+  const closed = (e) => e.entry === "closing" && e.record === release.digest && e.verdict === "PROMOTE" && e.receipt.run === note.receipt.run;
+  need(entries.some((e) => same(e, note)) && isBehind(opening, note), "the account has no such promotion before the opening");
+  need(entries.some((e) => closed(e) && isBehind(note, e)), "the account has no such closing before the promotion");
+  return note;
+}
+
+const placeOf = ({ receipt }) => ["chain_id", "genesis", "contract", "writer", "pipeline"].map((name) => receipt[name]);
+
+/** Notes between the champion's promotion and the opening that may have moved the alias. */
+function laterNotes(entries, opening, since) {
+  const released = new Set();
+  const found = [];
+  for (const e of entries.filter((entry) => isBehind(opening, entry))) {
+    if (e.entry === "closing" && e.verdict === "PROMOTE") released.add(e.receipt.run);
+    if (e.entry === "note" && released.has(e.receipt.run) && (since === null || isBehind(e, since))) found.push(e);
+  }
+  return found;
+}
+
+/** The statements below champion/notes/ by digest; each has its note, which is one of the later ones. */
+function statementsSince(r, later) {
+  const names = [...r.files.keys()].filter((name) => /^champion\/notes\//.test(name)).map((name) => name.replace(/\.(dsse|note)\.json$/, ""));
+  const held = new Map();
+  for (const name of new Set(names)) {
+    need(r.isTrue(name) && r.files.has(`${name}.note.json`), `${name} is half there, or false`);
+    const { digest, statement } = r.envelope(name);
+    const note = r.note(name, true);
+    need(note.statement === digest && later.some((e) => same(e, note)), `${name} is of no later note`);
+    held.set(digest, statement);
+  }
+  return held;
+}
+
+function championAfter(left, { predicateType, predicate, subject }, model) {
+  const about = subject.find((s) => s.name === model);
+  if (predicateType !== KINDS.promotion || !about || predicate.alias !== "champion") return left;
+  if (predicate.outcome === "promoted") return { version: predicate.version, root: about.digest.sha256 };
+  return predicate.outcome === "rolled-back" ? predicate.restored : left;
+}
+
 /** Section 2, files by digest. */
 function dataThatMayStayAway(data) {
   if (data === null) return [];
@@ -556,9 +635,10 @@ function dataThatMayStayAway(data) {
   return data.redistributable === true ? training : [...training, "prepare/test.npy"];
 }
 
-function isPlace(name) {
+function isPlace(name, champion) {
   if (DOCUMENTS.includes(name)) return true;
-  if (/^notes\/[^/]+\.(dsse|note)\.json$/.test(name)) return true;
+  if (/^champion\/(release\.dsse|promotion\.dsse|promotion\.note)\.json$/.test(name)) return champion !== null && champion.promotion !== null;
+  if (/^(champion\/)?notes\/[^/]+\.(dsse|note)\.json$/.test(name)) return true;
   return name.endsWith(".dsse.json") && Object.hasOwn(KINDS, name.slice(0, -".dsse.json".length));
 }
 
@@ -583,7 +663,7 @@ function isAboutThisRun(r, name, { predicateType, predicate, subject }) {
   need(["promotion", "revocation", "reproduction"].includes(kind), `${name} is no later statement`);
   need(subject.length === 1, `${name} has more than one subject`);
   if (kind === "revocation") {
-    const signers = [...r.envelopes.values()].flatMap((e) => e.keyids);
+    const signers = [...r.envelopes].filter(([other]) => !other.startsWith("champion/")).flatMap(([, e]) => e.keyids);
     const about = { release: [digest], policy: [policy.root], key: signers }[predicate.what];
     need(about.includes(subject[0].digest.sha256), `${name} is about something else`);
     return;
@@ -593,15 +673,15 @@ function isAboutThisRun(r, name, { predicateType, predicate, subject }) {
 }
 
 /** Noted revocations, with the note's time. */
-function revocations(r) {
-  return r.later
+function revocations(r, names = r.later) {
+  return names
     .filter((name) => kindOf(r.statement(name)) === "revocation")
     .map((name) => ({ ...r.envelope(name), since: r.note(name).receipt.block_time }));
 }
 
 /** Whether somebody who may had revoked a key before a time. */
 const isRevoked = (r, keyid, time) =>
-  revocations(r).some(({ statement: { predicate, subject }, keyids, since }) => {
+  revocations(r, [...r.later, ...r.since]).some(({ statement: { predicate, subject }, keyids, since }) => {
     const about = predicate.what === "key" && subject[0].digest.sha256 === keyid && time >= since;
     return about && keyids.some((signer) => r.trust.allows(signer, ["revocation", "release"], since));
   });
@@ -616,7 +696,8 @@ function rolesFor(statement) {
 /** When the ledger saw a statement, in seconds. */
 function timeOf(r, name) {
   if (name === "intent") return r.opening().receipt.block_time;
-  return (r.later.includes(name) ? r.note(name) : r.closing()).receipt.block_time;
+  if (name === "champion/release") return r.note("champion/promotion").receipt.block_time;
+  return (r.later.includes(name) || name.startsWith("champion/") ? r.note(name) : r.closing()).receipt.block_time;
 }
 
 function readEpisodes(r) {
@@ -680,11 +761,10 @@ function isInAccount(r, entry) {
 
 /** That the entries are those of the record's writer and pipeline, as a ledger would have them. */
 function isOfRun(r, { head, entries }) {
-  const place = ({ receipt }) => ["chain_id", "genesis", "contract", "writer", "pipeline"].map((name) => receipt[name]);
   const [open, once] = [new Set(), new Set()];
   entries.forEach((entry, i) => {
     const { run, block_number, block_time } = entry.receipt;
-    need(same(place(entry), place(r.predicate("release").opening)), "an entry of another ledger, writer or pipeline");
+    need(same(placeOf(entry), placeOf(r.predicate("release").opening)), "an entry of another ledger, writer or pipeline");
     need(i === 0 || isBehind(entry, entries[i - 1]), "entries are not in the order of the chain");
     need(block_number <= head.number && block_time <= head.time, "an entry behind the head");
     if (entry.entry === "opening") {

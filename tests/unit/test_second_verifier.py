@@ -46,7 +46,7 @@ def flip(name: str) -> Any:
 
 RECORDS: dict[str, tuple[dict[str, Any], Said]] = {
     "honest": ({}, GOOD),
-    "a champion that nothing shows": ({"champion": -0.5}, Said(level=1, false=frozenset())),
+    "a champion that was promoted": ({"champion": -0.5}, GOOD),
     "other rule, a guard that is not a binary fraction": (
         {"spec": lambda s: s["promotion"].update(block=3, guard={"worst_fraction": 0.29, "margin": 1.5})},
         GOOD,

@@ -192,7 +192,6 @@ LIES = {
             "resolved": lambda r: r["champion"]["files"][2].update(
                 sha256=r["champion"]["files"][0]["sha256"]
             ),
-            "earlier": earlier_promotion,
         },
     ),
     "a reproduction that came to something else": (31, {"notes": reproduction("different", "ab" * 32)}),
@@ -211,7 +210,7 @@ LIES = {
         None,
         {"spec": lambda s: s["training"].update(seeds=[3, 4])},
     ),
-    "a champion that was promoted before": (None, {"champion": -1.0, "earlier": earlier_promotion}),
+    "a champion that was promoted before": (None, {"champion": -1.0}),
 }
 
 

@@ -217,8 +217,12 @@ def test_levels_one_to_three_need_the_light_base_only(true_record, tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["level"] == 3
-    onnx = next(f for f in result["findings"] if f["check"] == 20)
-    assert (onnx["label"], onnx["remedy"]) == ("NOT CHECKED", "pip install 'drl-pipelines[onnx]'")
+    for check, extra in ((20, "onnx"), (33, "report")):
+        found = next(f for f in result["findings"] if f["check"] == check)
+        assert (found["label"], found["remedy"]) == (
+            "NOT CHECKED",
+            f"pip install 'drl-pipelines[{extra}]'",
+        )
 
 
 def test_the_document_lists_the_checks_and_levels_of_the_code():

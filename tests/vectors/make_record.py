@@ -33,6 +33,7 @@ def main() -> None:
                 spec["promotion"].update(require_approval=True, fixed_test=True),
             ),
             approval="approved",
+            champion=-1.0,
         ).folder
         with zipfile.ZipFile(HERE / "record-v1.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for path in sorted(p for p in record.rglob("*") if p.is_file()):
