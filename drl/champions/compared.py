@@ -1,4 +1,4 @@
-"""What shows that a run was compared with the champion: statements of earlier runs, as the ledger has them."""
+"""What shows that a run was compared with the champion: statements of earlier runs that the ledger has."""
 
 from __future__ import annotations
 
