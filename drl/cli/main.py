@@ -129,6 +129,25 @@ def reproduce(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: `drl metrics --once`, or without it for Prometheus to scrape")
+def metrics(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 9464,
+    airflow: Annotated[
+        str | None, typer.Option(envvar="DRL_AIRFLOW_URL", help="Address of Airflow's api-server.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the numbers and end.")] = False,
+) -> None:
+    """Numbers for Prometheus: runs by verdict, looks, failing proofs, the outbox, Airflow's health."""
+    use_stack()
+    from drl.monitoring.exporter import exporter
+
+    if once:
+        typer.echo(exporter(airflow).text(), nl=False)
+    else:
+        exporter(airflow).serve(host, port)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a pipeline file."""

@@ -19,6 +19,7 @@ from neo4j.exceptions import AuthError, ConstraintError, DriverError, Neo4jError
 
 from drl.errors import InputError, StoreError
 from drl.stores import graph_questions as questions
+from drl.stores.graph_outcomes import PipelineOutcomes, outcomes
 from drl.stores.graph_queries import (
     BATCH,
     DOWNSTREAM,
@@ -175,6 +176,10 @@ class LineageGraph:
     def failing(self) -> list[FailingProof]:
         """Versions whose newest audit found something false, or could not tell."""
         return self._read(questions.failing)
+
+    def outcomes(self) -> list[PipelineOutcomes]:
+        """How often each pipeline's runs ended how."""
+        return self._read(outcomes)
 
     # ---------------------------------------------------------------------------------------- content
 

@@ -151,6 +151,13 @@ def test_it_is_healthy_within_a_minute(server: AirflowServer) -> None:
     assert {value["status"] for value in server.get("monitor/health").values()} == {"healthy"}
 
 
+def test_its_health_is_told_to_prometheus(server: AirflowServer) -> None:
+    told = server.drl("metrics", "--once", "--airflow", server.address)
+    for component in ("dag_processor", "metadatabase", "scheduler", "triggerer"):
+        assert f'drl_airflow_healthy{{component="{component}"}} 1.0' in told
+    assert 'drl_source_up{source="airflow"} 1.0' in told
+
+
 def test_it_says_where_to_look_and_keeps_the_password_out_of_logs(server: AirflowServer) -> None:
     user, password = admin_login(server.home)
     for said in (f"http://127.0.0.1:{server.port}", user, str(password_file(server.home))):

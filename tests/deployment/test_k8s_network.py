@@ -13,13 +13,14 @@ PORTS = {
     "scheduler": (8793, 8974),
     "triggerer": (8794,),
     "tracking": (5000,),
+    "policy-server": (8770,),
     "database": (5432,),
     "object-store": (9000, 9001),
     "graph": (7474, 7687),
     "chain": (8545, 30303),
 }
 HOMES = {
-    "drl-system": ("api-server", "scheduler", "dag-processor", "triggerer", "tracking"),
+    "drl-system": ("api-server", "scheduler", "dag-processor", "triggerer", "tracking", "policy-server"),
     "drl-data": ("database", "object-store", "graph", "chain", "backup"),
     "drl-jobs": ("step",),
 }
@@ -46,6 +47,9 @@ MORE = {
         ("backup", "graph", 7687),
         ("backup", "object-store", 9000),
         ("chain", "chain", 30303),
+        ("policy-server", "chain", 8545),
+        ("policy-server", "object-store", 9000),
+        ("policy-server", "tracking", 5000),
         ("traefik", "api-server", 8080),
     }
 }
@@ -106,6 +110,33 @@ def test_nobody_outside_gets_in(part: str) -> None:
 def test_training_pods_do_not_reach_each_other() -> None:
     other = Peer("10.42.2.99", "drl-jobs", ())
     assert not any(network(".").allows(PARTS["step"], other, port) for port in (80, 6379, 8265, 10001))
+
+
+def test_prometheus_reaches_the_numbers_and_nothing_else() -> None:
+    wall = network("tests/all-components")
+    prometheus = Peer("10.42.9.5", "monitoring", ((NAMES[1], "prometheus"),))
+    reached = {
+        (part, port)
+        for part, pod in PARTS.items()
+        for port in {9464, *PORTS.get(part, ())}
+        if wall.allows(prometheus, pod, port)
+    }
+    assert reached == {("scheduler", 9464)}
+    assert not network(".").allows(prometheus, PARTS["scheduler"], 9464)
+
+
+def test_pods_of_ray_reach_each_other_and_are_asked_by_kuberay_alone() -> None:
+    wall = network("tests/all-components")
+    head, worker = (Peer(f"10.42.2.{n}", "drl-jobs", ((NAMES[0], "ray"),)) for n in (50, 51))
+    operator = Peer("10.42.9.4", "kuberay-operator", ((NAMES[0], "kuberay-operator"),))
+    for port in (6379, 8265, 10001):
+        assert wall.allows(worker, head, port)
+        assert not network(".").allows(worker, head, port)
+        assert wall.allows(operator, head, port) is (port == 8265)
+        for other in (PARTS["step"], PARTS["scheduler"], STRANGER, INTERNET):
+            assert not wall.allows(other, head, port)
+            assert not wall.allows(head, other, port)
+    assert wall.allows(head, PARTS["object-store"], 9000)
 
 
 @pytest.mark.parametrize("path", [p for p in RENDERED])

@@ -104,30 +104,38 @@ def test_only_the_launcher_has_a_service_account_token() -> None:
 
 
 def test_rights_are_few_and_named() -> None:
-    """What KubernetesPodOperator needs without its XCom sidecar, in the namespace of jobs; no more."""
+    """What the operators call, in the namespace of jobs; no pods/exec, which an XCom sidecar would want."""
     assert not of_kind("ClusterRole")
     assert not of_kind("ClusterRoleBinding")
-    (role,) = of_kind("Role")
-    assert role["metadata"]["namespace"] == "drl-jobs"
+    roles = {role["metadata"]["name"]: role for role in of_kind("Role")}
+    assert {role["metadata"]["namespace"] for role in roles.values()} == {"drl-jobs"}
     granted = {
-        (g, r): set(rule["verbs"])
-        for rule in role["rules"]
-        for g in rule["apiGroups"]
-        for r in rule["resources"]
+        name: {
+            (group, resource): set(rule["verbs"])
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+        for name, role in roles.items()
     }
     assert granted == {
-        ("", "pods"): {"create", "get", "list", "watch", "patch", "delete"},
-        ("", "pods/log"): {"get"},
-        ("", "events"): {"get", "list", "watch"},
+        "launcher": {
+            ("", "pods"): {"create", "get", "list", "watch", "patch", "delete"},
+            ("", "pods/log"): {"get"},
+            ("", "events"): {"get", "list", "watch"},
+        },
+        "ray-launcher": {("ray.io", "rayjobs"): {"create", "get", "delete"}},
     }
 
 
 def test_rights_are_bound_to_the_launcher_alone() -> None:
-    (binding,) = of_kind("RoleBinding")
-    assert binding["metadata"]["namespace"] == "drl-jobs"
-    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "launcher"}
-    (subject,) = binding["subjects"]
-    assert subject == {"kind": "ServiceAccount", "name": "airflow-launcher", "namespace": "drl-system"}
+    bound = {binding["roleRef"]["name"]: binding for binding in of_kind("RoleBinding")}
+    assert set(bound) == {"launcher", "ray-launcher"}
+    for binding in bound.values():
+        assert binding["metadata"]["namespace"] == "drl-jobs"
+        assert binding["roleRef"]["kind"] == "Role"
+        (subject,) = binding["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": "airflow-launcher", "namespace": "drl-system"}
     users = {w.name for w in workloads() if w.pod.get("serviceAccountName") == "airflow-launcher"}
     assert users == {LAUNCHER}
 
