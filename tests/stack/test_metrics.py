@@ -49,7 +49,7 @@ def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
             lineage.record_run(run_lineage(write_run(documents, run)))
         root, key = RUNS[0].root, RUNS[0].key
         finding = AuditFinding("battery", "1", root, key, "false", ("record: a digest differs",))
-        record_audit(documents, lineage, Audit("a", "audit", START, START, (finding,)))
+        record_audit(documents, lineage, Audit("daily", START.isoformat(), START.isoformat(), (finding,)))
     variables = stack.environment() | {"DRL_BOLT_DATABASE": graph.database}
     with _waiting_entry(variables["DRL_POSTGRES_URI"]):
         yield dict(os.environ) | variables
