@@ -54,6 +54,8 @@ def _named(record: Record) -> _Policy | None:
     champion, root = record.champion, champion_root(record)
     if champion is None or root is None:
         return None
+    if len(champion["files"]) != len(record.champion_files):
+        raise Falsified("the champion's files: a name twice", remedy="refuse the comparison")
     if champion["model"] != record.spec.registration.model:
         raise Falsified(f"the champion is of {champion['model']}", remedy="refuse the comparison")
     return _Policy(str(champion["version"]), root)
