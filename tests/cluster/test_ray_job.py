@@ -33,10 +33,14 @@ from k8s_manifests import SOURCE
 from drl.artifact import Artifact
 from drl.errors import StepError, StoreError
 from drl.spec import PipelineSpec, PodSettings, load_pipeline
+from drl.steps.exchange import FolderExchange
+from drl.steps.journal import RunJournal
 from drl.steps.request import StepRequest
+from operators.base import Run
 from operators.ray_job import RayJobOperator
-from operators.ray_jobs import OWNER, ray_job_name
+from operators.ray_jobs import OWNER, jobs_of_connection, ray_job_name
 from operators.ray_manifest import ray_job_manifest
+from operators.ray_step import RayStepOperator
 
 CONTAINER = {"name": "ray", "image": "localhost/none:0"}
 TEMPLATE = {"spec": {"restartPolicy": "Never", "containers": [CONTAINER]}}
@@ -356,6 +360,31 @@ def test_a_training_is_valid_for_kuberay_and_its_pods_fit_the_profile(place: str
 def _try(here: Kubectl, manifest: dict[str, Any]) -> None:
     """Have the API server judge an object, unknown fields too, without keeping it."""
     here("create", "--dry-run=server", "--validate=strict", "--filename", "-", text=json.dumps(manifest))
+
+
+def test_a_step_of_a_pipeline_is_taken_up_by_the_next_try(
+    kuberay: ScriptedKubeRay, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``prepare``, which asks for nothing that other steps made; training asks for more."""
+    monkeypatch.setenv("DRL_POD", json.dumps({"image": IMAGE}))
+    run = Run("cartpole", "cartpole/r", {})
+    journal = RunJournal(FolderExchange(tmp_path), run.key)
+    resolved = Artifact(name="resolved.json", sha256="0" * 64, size=1)
+    journal.once("resolved.ref.json", resolved.to_json)
+    spec = load_pipeline(SOURCE.parents[1] / "dags" / "cartpole.yaml")
+    vars(run).update(journal=journal, spec=spec, resolved={"champion": None})
+    kuberay.script = [STARTING, RUNNING]
+    first, second = (StepRequest("prepare", run.key, attempt, resolved) for attempt in ("1-a", "2-b"))
+    manifest = ray_job_manifest(spec, PodSettings(image=IMAGE), first)
+    made = jobs_of_connection("kubernetes_default", None).create_or_adopt(manifest, f"{run.key}/prepare")
+    kuberay.script = [STARTING, RUNNING, COMPLETE]
+    task = RayStepOperator(task_id="prepare", step="prepare", pipeline="cartpole")
+    performed = task._perform(run, second)
+    assert performed.request == first
+    assert performed.observed["ray_job"] == f"{place}/{made['metadata']['name']}"
+    assert performed.observed["ray_job_uid"] == made["metadata"]["uid"]
+    task.on_kill()
+    eventually(lambda: not kuberay.jobs, 30)
 
 
 def test_without_the_component_it_says_what_is_missing(
