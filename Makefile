@@ -55,6 +55,7 @@ $(CHECKERS) $(OTHER_TOOLS): | $(INSTALLED)
 	@touch $@
 
 test: install $(CHECKERS) $(OTHER_TOOLS) ## every test; the cluster tests want KUBECONFIG
+	@tests/browser/install_chromium.sh
 	@$(BIN)/python -m pytest
 
 check: install lint ## before each commit

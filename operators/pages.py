@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from airflow.exceptions import AirflowNotFoundException
 
 from drl.errors import DrlError, InputError
-from drl.pages.champions import champions
+from drl.pages.champions import ChampionLine, champions
 from drl.pages.journals import Journals
 from drl.pages.lineage import Surroundings, surroundings
 from drl.pages.overview import recent_runs
@@ -52,13 +53,19 @@ def site(root: str) -> Site:
 
 def overview(readable: Collection[str], page: int) -> Overview:
     """The first page for somebody who may see the pipelines ``readable``."""
+    with ThreadPoolExecutor(1) as pool:
+        known = pool.submit(_champions, readable)
+        runs = recent_runs(journals(), readable)
+        return Overview(known.result(), runs, page)
+
+
+def _champions(readable: Collection[str]) -> list[ChampionLine] | DrlError:
     try:
-        known: Any = champions(RegistryClient(connections.registry_settings().uri), journals(), readable)
+        return champions(RegistryClient(connections.registry_settings().uri), journals(), readable)
     except DrlError as error:
-        known = error
+        return error
     except AirflowNotFoundException as error:
-        known = missing_connection(error)
-    return Overview(known, recent_runs(journals(), readable), page)
+        return missing_connection(error)
 
 
 def around(sha256: str, depth: int, readable: Collection[str]) -> Surroundings | DrlError:

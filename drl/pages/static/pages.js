@@ -68,6 +68,14 @@ function verify(button) {
   source.onerror = () => end("The connection ended before the result: load this page again.");
 }
 
+function show_chosen(figure) {
+  const chosen = figure?.querySelector(".node.chosen")?.getBoundingClientRect();
+  if (!chosen) return;
+  const frame = figure.getBoundingClientRect();
+  figure.scrollLeft = chosen.left - frame.left - (frame.width - chosen.width) / 2;
+  figure.scrollTop = chosen.top - frame.top - (frame.height - chosen.height) / 2;
+}
+
 async function fill(section) {
   const answer = await fetch(section.dataset.fill, { headers: { Accept: "text/html" } });
   section.innerHTML = await answer.text();
@@ -93,5 +101,5 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const name of ["mouseenter", "focus"]) node.addEventListener(name, () => light(true));
     for (const name of ["mouseleave", "blur"]) node.addEventListener(name, () => light(false));
   }
-  document.querySelector(".node.chosen")?.scrollIntoView({ block: "nearest", inline: "center" });
+  show_chosen(document.querySelector("figure.graph"));
 });

@@ -1,0 +1,5 @@
+"""Fixtures of the browser tests."""
+
+from browser_seat import approved, asked, chromium, seat, server
+
+__all__ = ["approved", "asked", "chromium", "seat", "server"]
