@@ -1,12 +1,14 @@
 """Proof that the server keeps what it locked: somebody has to try.
 
 Two questions, because a server may lie in either: does it *say* no to everything that would break a lock, and
-are bytes and lock *still there* when everything was tried?
+are bytes and lock *still there* when everything was tried? And a control: the same credentials delete another
+canary, whose lock has ended. Where they may not, it was they that were refused, and no lock was seen.
 """
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from drl.errors import StoreError
 from drl.stores.s3_client import connect, error_code, refusals
 
 if TYPE_CHECKING:
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from drl.stores.settings import S3Settings
 
 _LOCK_SECONDS = 60
+_CONTROL_SECONDS = 3
+_CONTROL_PATIENCE = 10.0
+"""Seconds after the end of the control's lock within which it can be deleted: clocks differ."""
+_FAILURES = {"InternalError", "ServiceUnavailable", "SlowDown", "500", "503"}
+"""Codes with which a server says that it is not well, and not that it refuses."""
 _OTHER = b"other"
 
 
@@ -99,18 +107,22 @@ def prove_write_once(settings: S3Settings) -> list[Check]:
     ``canary/``, because that is the point.
 
     Raises:
-        StoreError: the server is out of reach, or refuses even to lock.
+        StoreError: the server is out of reach, is not well, or refuses even to lock; or it refuses these
+            credentials to delete what is not locked any more, so that its other refusals say nothing.
     """
     with refusals(settings, f"locking a canary in bucket {settings.sealed}"):
-        canary = _lock(settings)
+        control, canary = _lock(settings, _CONTROL_SECONDS), _lock(settings, _LOCK_SECONDS)
         attempts = [_refused(name, attempt) for name, attempt in _attempts(canary).items()]
         _write_above(canary)
-        return [*attempts, *_still_there(canary)]
+        checks = [*attempts, *_still_there(canary)]
+        if all(check.ok for check in checks):
+            checks.append(_control(control, settings))
+        return checks
 
 
-def _lock(settings: S3Settings) -> _Canary:
+def _lock(settings: S3Settings, seconds: int) -> _Canary:
     client, bucket, key = connect(settings), settings.sealed, f"canary/{secrets.token_hex(8)}"
-    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=_LOCK_SECONDS)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
     reply = client.put_object(
         Bucket=bucket,
         Key=key,
@@ -142,8 +154,28 @@ def _refused(name: str, attempt: Callable[[], object]) -> Check:
     try:
         attempt()
     except ClientError as error:
+        if error_code(error) in _FAILURES:
+            raise
         return Check(name, True, f"refused: {error_code(error)}")
     return Check(name, False, "the server says that it did it")
+
+
+def _control(canary: _Canary, settings: S3Settings) -> Check:
+    """Delete a canary after the end of its lock."""
+    last = canary.until + timedelta(seconds=_CONTROL_PATIENCE)
+    while True:
+        time.sleep(max(0.5, (canary.until - datetime.now(UTC)).total_seconds()))
+        try:
+            canary.delete(bypass=False)
+        except ClientError as error:
+            if datetime.now(UTC) > last:
+                raise StoreError(
+                    f"S3 at {settings.endpoint} refuses these credentials ({error_code(error)}) to delete a "
+                    "version after its lock too: its other refusals may have been about them, not the lock",
+                    remedy="try again with credentials that have s3:DeleteObjectVersion on this bucket",
+                ) from error
+        else:
+            return Check("delete another canary after the end of its lock", True, "done, as it should be")
 
 
 def _write_above(canary: _Canary) -> None:

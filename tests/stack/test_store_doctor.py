@@ -22,6 +22,8 @@ from drl.stores.write_once import prove_write_once
 
 Lie = Callable[[str, str], tuple[int, bytes] | None]
 DELETED = b'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></DeleteResult>'
+FORBIDDEN = b"<Error><Code>AccessDenied</Code><Message>not you</Message></Error>"
+BROKEN = b"<Error><Code>InternalError</Code><Message>not now</Message></Error>"
 GONE = b"<Error><Code>NoSuchVersion</Code><Message>no such version</Message></Error>"
 
 
@@ -40,6 +42,18 @@ def says_it_unlocks(method: str, path: str) -> tuple[int, bytes] | None:
 def loses_what_it_locked(method: str, path: str) -> tuple[int, bytes] | None:
     """Refuses as it should, and has lost the bytes all the same."""
     return (404, GONE) if method == "GET" and "versionId=" in path and "retention" not in path else None
+
+
+def forbids_these_credentials(method: str, path: str) -> tuple[int, bytes] | None:
+    """Knows no locks: it refuses whoever asks, also to delete what is not locked."""
+    if method == "DELETE" and "versionId=" in path:
+        return 403, FORBIDDEN
+    return None
+
+
+def is_not_well(method: str, path: str) -> tuple[int, bytes] | None:
+    """Fails at every deletion."""
+    return (500, BROKEN) if method == "DELETE" else None
 
 
 @contextmanager
@@ -108,7 +122,7 @@ def test_the_real_store_holds(settings: S3Settings) -> None:
     assert "FALSE" not in done.stdout
     for tried in ("delete", "bypass", "batch", "shorten", "weaken", "overwrite", "read the lock"):
         assert tried in done.stdout
-    assert done.stdout.count("  held") == 9
+    assert done.stdout.count("  held") == 10
 
 
 @pytest.mark.parametrize(
@@ -144,6 +158,18 @@ def test_the_command_says_plainly_that_a_store_lies(settings: S3Settings) -> Non
     assert "took a lock and does not keep it" in done.stderr
     assert "keep no records there" in done.stderr
     assert {check["ok"] for check in json.loads(done.stdout)} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [(forbids_these_credentials, "s3:DeleteObjectVersion"), (is_not_well, "InternalError")],
+)
+def test_a_refusal_for_another_reason_proves_no_lock(settings: S3Settings, lie: Lie, said: str) -> None:
+    with standing_in(settings.endpoint, lie) as endpoint:
+        done = doctor(settings, DRL_S3_ENDPOINT=endpoint)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "held" not in done.stdout
 
 
 def test_a_bucket_that_cannot_lock_is_no_answer(settings: S3Settings) -> None:

@@ -201,7 +201,7 @@ def test_sealed_version_cannot_be_deleted(store: ArtifactStore) -> None:
 def test_the_server_is_write_once(settings: S3Settings) -> None:
     checks = prove_write_once(settings)
     assert [c for c in checks if not c.ok] == []
-    assert len(checks) == 9
+    assert len(checks) == 10
 
 
 def test_a_bucket_without_lock_is_found_out(settings: S3Settings) -> None:
