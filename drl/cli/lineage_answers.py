@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from drl.cli.show import records, summary
-from drl.errors import Falsified, InputError
+from drl.errors import Falsified, InputError, Undetermined
 from drl.stores.graph import LineageGraph, Relative, Version
 from drl.stores.graph_questions import FACETS, Ingredient
 from drl.stores.lineage import RunLineage
@@ -35,6 +35,7 @@ def made_of(model: str, depth: int, *, as_json: bool) -> None:
     digest = _digest(model)
     with _graph() as graph:
         ancestors = graph.ancestry(digest, depth=depth)
+        _require_known(graph, digest, found=ancestors)
     _print_relatives(model, digest, ancestors, "back", as_json=as_json)
 
 
@@ -43,6 +44,7 @@ def made_with(thing: str, depth: int, *, as_json: bool) -> None:
     digest = _digest(thing)
     with _graph() as graph:
         descendants = graph.descendants(digest, depth=depth)
+        _require_known(graph, digest, found=descendants)
     _print_relatives(thing, digest, descendants, "on", as_json=as_json)
 
 
@@ -50,6 +52,7 @@ def trained_on(what: str, *, as_json: bool) -> None:
     """Print every champion made from a dataset or a commit."""
     with _graph() as graph:
         found = graph.champions_trained_on(what)
+        _require_known(graph, what, found=found)
     rows = [(c.model, c.version, c.since, c.outcome, c.root[:16], c.run) for c in found]
     titles = ("model", "version", "champion since", "because", "model root", "run")
     _print([asdict(c) for c in found], titles, rows, "no champion was trained on it", as_json=as_json)
@@ -81,16 +84,26 @@ def champion(model: str, on: str | None, *, as_json: bool) -> None:
     moment = end_of(on) if on else datetime.now(UTC)
     with _graph() as graph:
         found = graph.champion_on(model, moment)
+        if found is None and not graph.knows_model(model):
+            raise InputError(
+                f"model {model!r}: not in the lineage graph at {graph.settings.uri}",
+                remedy="see the runs and their models: drl show; after a loss: drl lineage rebuild",
+            )
     rows = [(found.model, found.version, found.since, found.root[:16], found.run)] if found else []
     titles = ("model", "version", "champion since", "model root", "run")
-    nothing = f"{model} had no champion at {moment.isoformat()}"
+    nothing = f"{model} had no champion at {moment.isoformat(timespec='seconds')}"
     _print(found and asdict(found), titles, rows, nothing, as_json=as_json)
 
 
 def failing(*, as_json: bool) -> None:
-    """Print whose proof fails now; exit code 1 when there are any."""
+    """Print whose proof fails now; exit code 1 when there are any, Undetermined when nobody has looked."""
     with _graph() as graph:
         found = graph.failing()
+        if not found and not graph.audited():
+            raise Undetermined(
+                f"no champion was audited yet, as far as the lineage graph at {graph.settings.uri} knows",
+                remedy="let the DAG audit run, daily or now: drl airflow dags test audit",
+            )
     rows = [(f.model, f.version, f.outcome, f.checked, f.problems) for f in found]
     titles = ("model", "version", "outcome", "checked", "problems")
     _print([asdict(f) for f in found], titles, rows, "no audited proof fails", as_json=as_json)
@@ -131,7 +144,10 @@ def export(thing: str | None, run: str | None, form: str, out: Path | None) -> N
     if out is None:
         typer.echo(text, nl=False)
         return
-    out.write_text(text, encoding="utf-8")
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}", remedy="name a file that can be written") from error
     typer.echo(f"wrote {out}")
 
 
@@ -182,7 +198,19 @@ def _newest_root(model: str) -> str:
         found = summary(documents.read(key).decode())
         if found["resolved"]["spec"]["registration"]["model"] == model and "train" in found:
             return str(found["train"]["summary"]["model_root"])
-    raise InputError(f"no run has made a model {model!r}", remedy="see the runs: drl show")
+    raise InputError(
+        f"no run has made a model {model!r}",
+        remedy="give the name of a model, or all 64 digits of a digest; see the runs: drl show",
+    )
+
+
+def _require_known(graph: LineageGraph, what: str, *, found: Sequence[object]) -> None:
+    """An empty answer about what the graph has never heard of is no answer."""
+    if not found and not graph.knows(what):
+        raise InputError(
+            f"{what}: not in the lineage graph at {graph.settings.uri}",
+            remedy="give the SHA-256 of something, or a commit, that drl lineage MODEL or drl show names",
+        )
 
 
 def _exportable(thing: str | None, run: str | None) -> RunLineage:

@@ -31,6 +31,7 @@ from drl.stores.graph_queries import (
     Relative,
     collect,
     count,
+    exists,
     merge,
     read_among,
     read_page,
@@ -53,6 +54,7 @@ __all__ = ["Champion", "FailingProof", "LineageCounts", "LineageGraph", "Relativ
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_AT_COMMIT = "n.kind = 'code' AND n.commit STARTS WITH $what"
 
 Result = TypeVar("Result")
 
@@ -180,6 +182,19 @@ class LineageGraph:
     def outcomes(self) -> list[PipelineOutcomes]:
         """How often each pipeline's runs ended how."""
         return self._read(outcomes)
+
+    def knows(self, what: str) -> bool:
+        """Whether anything in the graph has this digest, or the code this commit."""
+        condition = "n.sha256 = $what" if _DIGEST.fullmatch(what) else _AT_COMMIT
+        return self._read(lambda tx: exists(tx, condition, what))
+
+    def knows_model(self, model: str) -> bool:
+        """Whether a run in the graph made a version of the model."""
+        return self._read(lambda tx: exists(tx, "n.model = $what", model))
+
+    def audited(self) -> bool:
+        """Whether an audit has told the graph anything."""
+        return self._read(lambda tx: exists(tx, "n.kind = $what", "audit finding"))
 
     # ---------------------------------------------------------------------------------------- content
 

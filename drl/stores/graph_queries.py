@@ -103,6 +103,11 @@ def count(tx: neo4j.ManagedTransaction) -> dict[str, int]:
     return found
 
 
+def exists(tx: neo4j.ManagedTransaction, condition: str, what: str) -> bool:
+    """Whether an entity ``n`` meets the condition, in which ``$what`` stands for a value."""
+    return tx.run(f"MATCH (n:Entity) WHERE {condition} RETURN n.sha256 LIMIT 1", what=what).peek() is not None
+
+
 def _only(result: neo4j.Result) -> int:
     return int(result.single(strict=True)[0])
 

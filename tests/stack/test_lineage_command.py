@@ -108,7 +108,7 @@ def test_what_a_model_was_made_of_with_and_without_the_word(whole: Command) -> N
 def test_questions_as_tables_and_as_json(whole: Command) -> None:
     assert "battery  1" in whole.shown("trained-on", FIRST.content("train"))
     assert [c["version"] for c in json.loads(whole.shown("trained-on", "eeeeeee", "--json"))] == ["2"]
-    assert "no champion was trained on it" in whole.shown("trained-on", "f" * 40)
+    assert "no champion was trained on it" in whole.shown("trained-on", FIRST.root)
     difference = whole.shown("diff", "battery", "1", "2")
     assert "settings.training.time_steps  1000" in difference
     assert "the same: source, train, validation, test, environment, packages" in difference
@@ -119,18 +119,25 @@ def test_questions_as_tables_and_as_json(whole: Command) -> None:
     )
     assert SECOND.at(11).isoformat() in whole.shown("champion", "battery")
     assert "had no champion" in whole.shown("champion", "battery", "--on", "2020-01-01")
-    assert "no audited proof fails" in whole.shown("failing")
+    unasked = whole("failing")
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert "no champion was audited yet" in unasked.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("nosuch",), "no run has made a model 'nosuch'"),
+        (("from", "f" * 64), "f: not in the lineage graph"),
+        (("of", FIRST.root[:12]), "all 64 digits"),
+        (("trained-on", "f" * 40), "f: not in the lineage graph"),
+        (("champion", "nosuch"), "model 'nosuch': not in the lineage graph"),
         (("champion", "battery", "--on", "yesterday"), "no date"),
         (("diff", "battery", "1", "7"), "version 7: not in the lineage graph"),
         (("trained-on", "prices"), "no digest and no commit"),
         (("export",), "nothing to export"),
         (("export", "--run", "battery/run-9"), "not in the lineage graph"),
+        (("export", "battery", "--out", "/no/such/folder"), "No such file or directory"),
     ],
 )
 def test_what_cannot_be_asked_is_said(whole: Command, arguments: tuple[str, ...], message: str) -> None:
