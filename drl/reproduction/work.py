@@ -87,13 +87,16 @@ class Workshop:
         return self._run("train", parameters if until is None else parameters | {"until": until})
 
     def evaluate(self) -> StepResult:
-        """Play the held-out episodes with the policy that was trained and chosen again."""
+        """Play the held-out episodes with the policy that was trained and chosen again.
+
+        What the step says is not shown: its verdict is of the promotion rule without the champion.
+        """
         parameters = {
             "released": self.released(),
             "alpha": self.training.spec.promotion.alpha,
             "champion_root": None,
         }
-        return self._run("evaluate", parameters)
+        return self._run("evaluate", parameters, show=_silent)
 
     def prepared(self) -> dict[str, str]:
         """Digest of the content of each split that was prepared here; empty when none was."""
@@ -140,7 +143,9 @@ class Workshop:
         self._results["prepare"] = StepResult(outputs, {}, "", "", {})
         return True
 
-    def _run(self, step: StepName, parameters: dict[str, Any]) -> StepResult:
+    def _run(
+        self, step: StepName, parameters: dict[str, Any], show: Callable[[str], None] | None = None
+    ) -> StepResult:
         request = StepRequest(
             step=step,
             run=str(self._resolved["run"]),
@@ -153,7 +158,7 @@ class Workshop:
             self.folder,
             request,
             environment=self._place.variables(),
-            show=self._show,
+            show=show or self._show,
             python=self._place.python,
             cwd=self._place.code,
         )
@@ -165,6 +170,10 @@ class Workshop:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(canonical_json(self._resolved))
         return self._exchange.put(path, path.name)
+
+
+def _silent(line: str) -> None:
+    """Show nothing."""
 
 
 def _source_file(data: DataSpec, means: DataMeans, into: Path) -> Path:

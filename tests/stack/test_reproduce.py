@@ -88,6 +88,7 @@ def test_other_bits_are_never_called_identical(trained: TrainedRun, tmp_path: Pa
     assert done.exit_code == (0 if test["equivalent"] else 1), done.output
     assert test["equivalent"] == (-test["margin"] < test["lower"] and test["upper"] < test["margin"])
     assert predicate["environment"]["profile"] == "native"
+    assert "PROMOTE" not in done.output  # without the champion it is no verdict
     assert "differs    instruction-set profile: recorded portable, here native" in done.output
     margin = done.output.index(f"margin     {test['margin']:.6g}")
     assert margin < done.output.index("working in") < done.output.index(f"{outcome}: the 90% interval")
