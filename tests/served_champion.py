@@ -12,10 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg2
-from record_factory import Builder, built, signer, trust_text
+from record_factory import Builder, Lies, signer, trust_text
+from record_factory import _write as write_linear
 
+from drl.artifact import Artifact
 from drl.champions.rollback import Champions, roll_back
+from drl.digest import sha256_file
 from drl.policy.root import FILES
 from drl.record.dsse import read_unverified
 from drl.record.keys import RoleSigner
@@ -29,17 +33,49 @@ from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import RegistrySettings, S3Settings
 from drl.verification.ledger import RUN_LEDGER_CODE
 
+ANGLE_ONLY = 1.0
+"""Direction of a policy that looks at the pole's angle alone: better than chance, worse than all above it."""
+
+
+class ServedBuilder(Builder):
+    """Builds a record whose champion is a version that was really made.
+
+    Args:
+        champion: that version, None for the first.
+    """
+
+    def __init__(self, folder: Path, lies: Lies, champion: Made | None) -> None:
+        super().__init__(folder, lies)
+        self._champion = champion
+
+    def _policy(self, folder: Path, direction: float) -> Path:
+        if direction == ANGLE_ONLY:
+            return write_linear(folder, np.array([[0, 0, -1, 0], [0, 0, 1, 0]], np.float32))
+        return super()._policy(folder, direction)
+
+    def _champions_run(self, files: list[Artifact]) -> dict[str, Any]:
+        assert self._champion is not None
+        earlier = self._champion.builder
+        return {
+            "version": self._champion.version,
+            "run_key": self._champion.run,
+            "release": earlier.made.release,
+            "promotion": sha256_file(earlier.folder / "promotion.dsse.json"),
+        }
+
 
 @dataclass(frozen=True)
 class Made:
     """One version of the model.
 
     Attributes:
+        direction: of its weights.
         version: in the registry.
         builder: of its record; its ``folder`` is the record.
         policy: folder with the three files.
     """
 
+    direction: float
     version: int
     builder: Builder
     policy: Path
@@ -73,21 +109,28 @@ class ServedModel:
         self.ledger = Ledger(ChainSettings.from_environment(), self._connect)
         self.ledger.deploy()
 
-    def make(self, direction: float, *, promote: bool = True, **lies: Any) -> Made:
-        """Train, so to speak, release, register and promote another version; its alias moves."""
+    def make(self, direction: float, *, against: Made | None = None, promote: bool = True) -> Made:
+        """Train, so to speak, release, register and promote another version; its alias moves.
+
+        Args:
+            direction: of its weights: ``ANGLE_ONLY``, or more for a good one.
+            against: the champion, None for none.
+            promote: whether the alias moves; the promotion is signed and noted in any case.
+        """
         version = len(self.versions) + 1
         earlier = self.ledger.account(self.name)
-        builder = built(
-            self._folder / f"record-{version}",
+        lies = Lies(
             chain=self.ledger,
             directions=(-1.0, direction),
+            champion=against.direction if against else None,
             spec=lambda spec: spec.update(pipeline=self.name, registration={"model": self.name}),
             resolved=lambda resolved: resolved.update(run=f"{self.name}/run-{version}"),
             promotion=lambda statement: statement["predicate"].update(version=str(version)),
-            earlier=lambda made: earlier,
-            **lies,
+            earlier=lambda _: earlier,
         )
-        made = Made(version, builder, self._folder / f"policy-{version}")
+        builder = ServedBuilder(self._folder / f"record-{version}", lies, against)
+        builder.build()
+        made = Made(direction, version, builder, self._folder / f"policy-{version}")
         self._publish(made)
         self._register(made)
         self.versions.append(made)

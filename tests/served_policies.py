@@ -20,10 +20,13 @@ ROOMS: dict[str, dict[str, Any]] = {
 }
 
 
-def policy_folder(folder: Path, head: str = "categorical", *, seed: int = 0, inputs: int = 4) -> Path:
-    """A network [inputs] → 16 → head of small random weights."""
-    rng, outputs = np.random.default_rng(seed), 3 if "box" not in ROOMS[head].values() else 4
-    sizes = [(inputs, 16), (16, outputs)]
+def policy_folder(
+    folder: Path, head: str = "categorical", *, seed: int = 0, inputs: int = 4, outputs: int | None = None
+) -> Path:
+    """A network [inputs] → 16 → head of small random weights; three actions, unless ``outputs`` says."""
+    space = ROOMS[head] if outputs is None else {"kind": "discrete", "n": outputs}
+    rng, size = np.random.default_rng(seed), space.get("n", 4)
+    sizes = [(inputs, 16), (16, size)]
     tensors = {}
     for i, (rows, columns) in enumerate(sizes):
         tensors[f"{i}.weight"] = (0.3 * rng.standard_normal((columns, rows))).astype(np.float32)
@@ -32,7 +35,7 @@ def policy_folder(folder: Path, head: str = "categorical", *, seed: int = 0, inp
         "format": "drl.policy/1",
         "algorithm": "PPO",
         "observation_space": {"kind": "box", "shape": [inputs]},
-        "action_space": ROOMS[head],
+        "action_space": space,
         "layers": [
             {"weight": f"{i}.weight", "bias": f"{i}.bias", "activation": "tanh" if i == 0 else "identity"}
             for i in range(2)

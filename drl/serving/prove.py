@@ -112,9 +112,11 @@ def prove(question: Question) -> Proof:
     means = Means(trust=trust, open_ledger=lambda _: view, level=trust.minimum.level)
     result = verify_record(record, means)
     release = read_unverified(journal.read(_RELEASE))
-    wrong = [*identity_faults(target, release), *newest_faults(target, _changes(question, documents, trust))]
+    wrong = identity_faults(target, release)
+    # A promotion is noted before the alias moves: that the two disagree may be over in a moment.
+    unsettled = newest_faults(target, _changes(question, documents, trust))
     outcome: Outcome = "false" if wrong or result.exit_code == 1 else "undetermined"
-    if reasons := (*wrong, *result.reasons, *record.unread):
+    if reasons := (*wrong, *unsettled, *result.reasons, *record.unread):
         return _proof(target, outcome, reasons, result, journal)
     files = fetch_policy(target, release, store, question.into)
     proof = _proof(target, "holds", (), result, journal)

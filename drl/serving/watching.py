@@ -113,6 +113,8 @@ class PolicyWatch:
             version = self._registry.version(self.model, self._alias)
             target = None if version is None else self._registry.target(self.model, version)
         except Undetermined as error:
+            if self.registry_trouble is None:
+                say("registry trouble", model=self.model, reason=error.message)
             self.registry_trouble = error.message
             return
         except DrlError as error:
