@@ -116,7 +116,8 @@ def question(run: RunFacts) -> Question:
     Raises:
         DrlError: something that it takes is not there.
     """
-    node, trust = connections.ledger_node(), _trust(opening(run))
+    node = connections.ledger_node()
+    trust = _trust(opening(run), node.finality)
     return Question(
         run=run.key,
         store=connections.artifact_store().settings,
@@ -139,7 +140,7 @@ def missing_connection(error: Exception) -> InputError:
     return InputError(str(error), remedy="give the api-server this connection: see docs/operations.md")
 
 
-def _trust(receipt: Receipt) -> TrustPolicy | None:
+def _trust(receipt: Receipt, finality: str) -> TrustPolicy | None:
     """That of ``DRL_TRUST``, else what the deployment trusts of itself; None without its key ring."""
     if path := os.environ.get(TRUST):
         return load_trust(Path(path))
@@ -147,7 +148,7 @@ def _trust(receipt: Receipt) -> TrustPolicy | None:
     from drl.record.keyring import Keyring
 
     entries = Keyring(keys_folder()).entries()
-    return deployment_trust(entries, receipt) if entries else None
+    return deployment_trust(entries, receipt, finality) if entries else None
 
 
 def _or_none(ask: Any) -> Any:

@@ -55,8 +55,14 @@ class RecordCheck:
         return remarks or [Remark("holds", "record", result.sentence)]
 
 
-def deployment_trust(keys: Sequence[KeyEntry], receipt: Receipt) -> TrustPolicy:
-    """The trust policy of a deployment that asks about itself: its own keys, and the ledger of a receipt."""
+def deployment_trust(keys: Sequence[KeyEntry], receipt: Receipt, finality: str = "instant") -> TrustPolicy:
+    """The trust policy of a deployment that asks about itself: its own keys, and the ledger of a receipt.
+
+    Args:
+        keys: of its key ring.
+        receipt: of an entry on its ledger.
+        finality: when it counts an entry as written.
+    """
     value: dict[str, Any] = {
         "format": FORMAT,
         "keys": [
@@ -68,6 +74,7 @@ def deployment_trust(keys: Sequence[KeyEntry], receipt: Receipt) -> TrustPolicy:
             "contract": receipt.contract,
             "code_hash": run_ledger().runtime_code_hash,
             "writers": [receipt.writer],
+            "finality": finality,
         },
         "minimum": {"level": _LEVEL},
     }
