@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from drl.errors import DrlError, Undetermined
+from drl.local.home import Home
 
 app = typer.Typer(
     name="drl-api",
@@ -103,4 +104,4 @@ def _use_stack() -> None:
     found = json.loads(done.stdout)
     for name in _FROM_STACK:
         os.environ.setdefault(name, found[name])
-    os.environ.setdefault("DRL_API_STATE", str(Path(os.environ.get("DRL_HOME", ".drl")) / "serving"))
+    os.environ.setdefault("DRL_API_STATE", str(Home.at().path / "serving"))
