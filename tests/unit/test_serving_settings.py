@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from drl.errors import InputError
+from drl.serving.prove import serving_trust
 from drl.serving.settings import ApiSettings
+from drl.verification.trust import load_trust
 
 GOOD = {"policies": "a,b", "trust": "/t.yaml", "mlflow": "http://localhost:5000", "state": "/s"}
 
@@ -74,3 +76,15 @@ def test_every_setting_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
     fields: dict[str, Any] = ApiSettings.__dataclass_fields__
     assert not [name for name in fields if f"`DRL_API_{name.upper()}`" not in text]
+
+
+def test_the_pods_settings_are_settings_and_its_trust_policy_trusts_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(__file__).parents[2] / "deployment" / "k8s" / "base" / "api"
+    for line in (folder / "settings.env").read_text().splitlines():
+        name, _, value = line.partition("=")
+        monkeypatch.setenv(name, value)
+    assert ApiSettings.from_environment().host == "0.0.0.0"
+    trust = serving_trust(load_trust(folder / "trust.yaml"))
+    assert {key.id for key in trust.keys} == {"0" * 64}
