@@ -15,7 +15,7 @@ PIP         := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE=
 TORCH       := $(shell grep -E '^torch==' requirements.txt)
 
-.PHONY: run ui install test check lint soak fuzz lock benchmark schema images clean
+.PHONY: run ui install test check lint soak soak-k8s fuzz lock benchmark schema images clean
 
 run: install ## data → training → evaluation → registration, then the last screen
 	@$(BIN)/drl stack up
@@ -69,6 +69,9 @@ lint: install
 
 soak: install ## whole matrices of faults; takes hours
 	@$(BIN)/python -m pytest tests/soak
+
+soak-k8s: install $(CHECKERS) ## every fault on the cluster that KUBECONFIG names, and a total loss; hours
+	@$(BIN)/python -m pytest tests/soak_k8s
 
 fuzz: install ## the parsers of a stranger's bytes, 60 s each
 	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/fuzz --no-deps -r tests/fuzz/requirements.txt

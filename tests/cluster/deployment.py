@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
+import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ from typing import Any
 
 import yaml
 from cluster.kubernetes_api import Kubectl
-from k8s_manifests import folder, render, workloads
+from k8s_manifests import folder, render, tool, workloads
 
 NAMESPACES = ("drl-system", "drl-data", "drl-jobs")
 OVERLAY = "tests/end-to-end"
@@ -174,6 +177,44 @@ class Deployment:
         data("delete", "persistentvolumeclaim", claim, timeout=120)
         data("scale", "statefulset", stateful_set, "--replicas=1")
 
+    def delete_pod_of(self, workload: str) -> None:
+        """Delete the pod of a StatefulSet or Deployment of one pod; its controller makes another."""
+        (namespace, name), *others = [
+            (place, pod["metadata"]["name"])
+            for place in ("drl-data", "drl-system")
+            for pod in self.pods(place)
+            if pod["metadata"]["name"].startswith(f"{workload}-")
+            and pod["metadata"].get("ownerReferences", [{}])[0].get("kind") != "Job"
+        ]
+        assert not others, others
+        self.kubectl.within(namespace)("delete", "pod", name, timeout=180)
+
+    def read_bytes(self, namespace: str, pod: str, container: str, *command: str) -> bytes:
+        """What a command inside a container writes, as it is."""
+        return _exec(namespace, pod, container, command, b"")
+
+    def write_bytes(self, content: bytes, namespace: str, pod: str, container: str, *command: str) -> None:
+        """Give a command inside a container these bytes."""
+        _exec(namespace, pod, container, command, content)
+
+    def carry_out_backups(self, into: Path) -> None:
+        """Copy what the claim ``backups`` holds into a folder of this machine."""
+        data = self.kubectl.within("drl-data")
+        loader = yaml.safe_load((folder() / "restore" / "loader-pod.yaml").read_text())
+        image = next(
+            c["image"]
+            for w in workloads(render(OVERLAY))
+            if w.name.endswith("/postgres")
+            for c in w.containers
+        )
+        loader["spec"]["containers"][0]["image"] = image
+        data.apply(loader)
+        data("wait", "--for=condition=Ready", "pod/loader", "--timeout=120s", timeout=130)
+        archive = self.read_bytes("drl-data", "loader", "loader", "tar", "-C", "/backups", "-cf", "-", ".")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(into, filter="data")
+        data("delete", "pod", "loader", timeout=120)
+
 
 def _is_ready(item: dict[str, Any]) -> bool:
     wanted, status = item["spec"]["replicas"], item["status"]
@@ -183,6 +224,13 @@ def _is_ready(item: dict[str, Any]) -> bool:
         and status.get("updatedReplicas", 0) == wanted
         and status.get("replicas", 0) == wanted
     )
+
+
+def _exec(namespace: str, pod: str, container: str, command: tuple[str, ...], content: bytes) -> bytes:
+    place = [tool("kubectl"), "--namespace", namespace, "exec", "--stdin", pod, "--container", container]
+    done = subprocess.run([*place, "--", *command], input=content, capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
 
 
 def _result(kubectl: Kubectl, job: str, seconds: float) -> str:

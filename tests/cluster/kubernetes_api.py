@@ -109,12 +109,14 @@ class PortForward:
             text=True,
         )
         assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+) ->", said)
-        if found is None:
-            self.close()
-            raise ForwardError(said)
-        self.address = f"http://127.0.0.1:{found[1]}"
+        said = ""
+        for line in self._process.stdout:
+            if found := re.search(r"127\.0\.0\.1:(\d+) ->", line):
+                self.address = f"http://127.0.0.1:{found[1]}"
+                return
+            said += line
+        self.close()
+        raise ForwardError(said)
 
     def close(self) -> None:
         """End it."""

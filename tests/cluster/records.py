@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -46,10 +47,39 @@ def verify_outside(record: Path, trust: Path) -> dict[str, Any]:
     return answer
 
 
+def model_root_in(answer: str) -> str:
+    """The model root that a verifier's answer names."""
+    found = re.search(r"model root ([0-9a-f]{64})", answer)
+    assert found, answer
+    return found[1]
+
+
+def registered_version(deployment: Deployment, model: str, root: str) -> int:
+    """MLflow's version of a model with this root, asked in the scheduler's container."""
+    program = (
+        "from drl.stores.registry import ModelRegistry; from drl.stores.settings import RegistrySettings; "
+        f"print(ModelRegistry(RegistrySettings.from_environment()).version_by_root({model!r}, {root!r}))"
+    )
+    return int(deployment.execute(*SCHEDULER, "python", "-c", program))
+
+
+def nodes_with(deployment: Deployment, root: str) -> int:
+    """How many nodes of the graph have a property of this value; Neo4j is asked itself."""
+    program = (
+        "import os; from neo4j import GraphDatabase as g; e = os.environ; "
+        "d = g.driver(e['DRL_BOLT_URI'], auth=(e['DRL_BOLT_USER'], e['DRL_BOLT_PASSWORD'])); "
+        "q = 'MATCH (n) WHERE any(k IN keys(n) WHERE n[k] = $root) RETURN count(n) AS n'; "
+        f"print(d.execute_query(q, root={root!r}).records[0]['n'])"
+    )
+    return int(deployment.execute(*SCHEDULER, "python", "-c", program))
+
+
 def root_of_a_local_run(pipeline: Path, folder: Path) -> str:
     """Model root of the same pipeline's training on this machine."""
     drl("run", str(pipeline), "--keep", str(folder))
-    return model_root(folder / "outputs" / "train")
+    train = folder / "outputs" / "train"
+    released = json.loads((train / "selection.json").read_bytes())["released"]
+    return model_root(train / f"seed-{released}")
 
 
 def drl(*arguments: str) -> str:
