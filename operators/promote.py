@@ -74,7 +74,7 @@ class PromotePolicyOperator(LedgerOperator):
             lambda: {
                 "outcome": "promoted" if untouched or mine else "superseded",
                 "version": version,
-                "replaced": {"version": expected["version"], "root": expected["model_root"]}
+                "replaced": {"version": str(expected["version"]), "root": expected["model_root"]}
                 if expected
                 else None,
                 "decided": datetime.now(UTC).isoformat(timespec="seconds"),
