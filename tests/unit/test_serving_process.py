@@ -13,7 +13,7 @@ status = open("/proc/self/status").read()
 print([line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")][0])
 """
 HEAVY = {
-    *("airflow", "boto3", "botocore", "gymnasium", "matplotlib", "mlflow", "neo4j", "onnx", "pandas", "pickle5"),
+    *("airflow", "boto3", "botocore", "gymnasium", "matplotlib", "mlflow", "neo4j", "onnx", "pandas"),
     *("psycopg2", "pyarrow", "ray", "scipy", "securesystemslib", "torch", "web3"),
 }
 MOST_MIB = 150
