@@ -30,6 +30,8 @@ from cluster.records import (
     verify_outside,
 )
 
+from drl.steps.journal import run_key
+
 PIPELINE = "cluster_cartpole"
 SEEDS = [11, 12]
 READY_SECONDS = 900
@@ -83,7 +85,7 @@ def finished(stack_on_cluster: Deployment) -> FinishedRun:
         airflow.wait(PIPELINE, run, RUN_SECONDS)
         tasks = airflow.tasks(PIPELINE, run)
     stack_on_cluster.wait_until_ready(READY_SECONDS)
-    return FinishedRun(f"{PIPELINE}/{run}", tasks, step_pods, stack_pods)
+    return FinishedRun(run_key(PIPELINE, run), tasks, step_pods, stack_pods)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from k8s_manifests import folder, tool
 
 from drl.data.sources import fetch
 from drl.spec import load_pipeline
+from drl.steps.journal import run_key
 
 PIPELINE = "cluster_battery"
 READY_SECONDS = 900
@@ -85,7 +86,7 @@ def run(stack_on_cluster: Deployment) -> str:
             stack_on_cluster.delete_pod_of(component)
             stack_on_cluster.wait_until_ready(READY_SECONDS)
         airflow.wait(PIPELINE, name, RUN_SECONDS)
-    return f"{PIPELINE}/{name}"
+    return run_key(PIPELINE, name)
 
 
 def test_the_run_ends_though_every_pod_of_the_stack_went_once(stack_on_cluster: Deployment, run: str) -> None:
