@@ -663,8 +663,14 @@ def _short(value: Any) -> str:
 
 
 def _locate(node: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[int, list[int | str]]:
-    """Line of the deepest node on the way to ``location``; union tags in the location are stepped over."""
-    line, visible = (node.start_mark.line + 1 if node else 1), []
+    """Line of the deepest node on the way to ``location``; union tags in the location are stepped over.
+
+    Of a document that was no YAML there is no node: its whole location is shown, tags and all.
+    """
+    if node is None:
+        return 1, list(location)
+    line: int = node.start_mark.line + 1
+    visible: list[int | str] = []
     for index, part in enumerate(location):
         child = _child(node, part)
         if child is not None:

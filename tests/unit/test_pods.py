@@ -322,3 +322,10 @@ def test_a_pod_is_deleted_when_its_task_is_over(pods: SimpleNamespace, context: 
 def test_a_pod_that_is_going_is_left(pods: SimpleNamespace) -> None:
     pods.pod.metadata.deletion_timestamp = datetime.now(UTC)
     assert reap(pods, "drl-jobs", lambda dag, run, task: True) == []
+
+
+def test_an_image_older_than_its_airflow_names_the_field_that_it_does_not_know() -> None:
+    value = load_pipeline(CARTPOLE).to_json()
+    value["orchestration"]["placed_on"] = {}
+    with pytest.raises(InputError, match=r"resolved\.json:1: orchestration\.placed_on: Extra inputs"):
+        parse_pipeline(value, path=Path("resolved.json"))
