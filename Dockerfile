@@ -2,7 +2,6 @@
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS python
-SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends ca-certificates python3 \
@@ -23,6 +22,9 @@ RUN --mount=type=secret,id=packages,target=/run/secrets/packages \
  && rm -rf /var/lib/apt/lists/* \
  && if [ -f /run/secrets/packages ]; then . /run/secrets/packages; fi \
  && python3 -m venv /uv && /uv/bin/pip install --no-cache-dir -q "uv==${UV_VERSION}"
+# buildah mounts a stage that comes whole from its cache without what the stage made: a new BUILD keeps it from that.
+ARG BUILD=
+RUN echo "build ${BUILD}"
 
 # Each image: the packages of one extra, in the lock's versions and nothing besides, then the code and its commit
 # (`stamp` is a build context that the build script makes, no stage).

@@ -76,7 +76,8 @@ def _build_arguments(
     secret = folder / "packages"
     arguments = ["build", "--target", name, "--tag", tag]
     if options.engine == "buildah":
-        arguments.append("--layers")  # as docker does: what did not change since the last build is kept
+        # As docker does: what did not change since the last build is kept.
+        arguments += ["--layers", "--build-arg", f"BUILD={time.time_ns()}"]
     arguments += ["--build-context", f"stamp={folder / 'stamp'}"]
     arguments += ["--secret", f"id=packages,src={secret}"]
     if options.base:
