@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from drl.record.git_tree import tree_of_tar
 from drl.reproduction.recorded import RecordedTraining
 from drl.steps.resolve import LOCK, locked_versions
 from drl.steps.source_code import code_identity
+from drl.tar_files import unpack
 from drl.training.profile import Profile, profile_environment
 
 LOCK_NAME = "requirements.lock"
@@ -101,12 +101,7 @@ def unpack_code(training: RecordedTraining, into: Path) -> Path | None:
             f"source.tar is the tree {tree}, the intent names {training.resolved['code']['tree']}",
             remedy="do not run this code",
         )
-    into.mkdir(parents=True)
-    try:
-        with tarfile.open(path, "r:") as archive:
-            archive.extractall(into, filter="data")
-    except (tarfile.TarError, OSError) as error:
-        raise Falsified(f"source.tar cannot be unpacked: {error}", remedy="do not run this code") from error
+    unpack(path, into)
     return into
 
 

@@ -22,6 +22,7 @@ from drl.progress import Progress
 from drl.spec import PipelineSpec, parse_pipeline
 from drl.steps.exchange import Exchange, open_exchange
 from drl.steps.request import StepRequest, StepResult
+from drl.tar_files import unpack
 from drl.training.checkpoints import Kept
 
 _REPORTED_PACKAGES = ("numpy", "torch", "ray", "gymnasium", "pandas", "great-expectations", "onnxruntime")
@@ -210,7 +211,7 @@ class ExchangeCheckpoints:
             raise Falsified(f"{key}: names no checkpoint: {error!r}", remedy="delete it") from error
         archive = self._exchange.get(artifact, self._folder)
         target = self._folder / Path(key).parent.name / Path(key).stem
-        shutil.unpack_archive(archive, target, "tar", filter="data")
+        unpack(archive, target)
         archive.unlink()
         return target
 
