@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Built:
     """An image that was built.
 
     Attributes:
-        seconds: how long building took, without the base and tools that the first image makes for all.
+        seconds: how long building took; the first image makes base and tools for all.
         unpacked: bytes of its archive, about what a node keeps.
         compressed: bytes of that archive under gzip's fastest level; a registry keeps a little less.
         load_seconds: how long loading took; None where it was not loaded.
@@ -64,8 +65,10 @@ def build(name: str, options: argparse.Namespace, folder: Path, settings: Packag
     archive = folder / f"{name}.tar"
     try:
         _call(_save(options.engine, tag, archive))
-        loaded = _load(options.load, archive)
-        return Built(tag, round(seconds, 1), archive.stat().st_size, _compressed(archive), loaded)
+        with ThreadPoolExecutor(1) as meanwhile:
+            compressed = meanwhile.submit(_compressed, archive)
+            loaded = _load(options.load, archive)
+            return Built(tag, round(seconds, 1), archive.stat().st_size, compressed.result(), loaded)
     finally:
         archive.unlink(missing_ok=True)
 
