@@ -56,7 +56,7 @@ $(CHECKERS) $(OTHER_TOOLS): | $(INSTALLED)
 
 test: install $(CHECKERS) $(OTHER_TOOLS) ## every test; the cluster tests want KUBECONFIG
 	@tests/browser/install_chromium.sh
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 check: install lint ## before each commit
 	@$(BIN)/python -m pytest -q -n 2 tests/unit

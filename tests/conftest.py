@@ -8,10 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from drl.local.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class TwoHalves(LoadScopeScheduling):
+    """With two workers one has the tests on embedded servers, the other those on the cluster, then the rest.
+
+    The rest is divided test by test; what shares servers is one unit, so that they are started once.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.split("/")[1]
+        return {"browser": "servers", "dags": "servers", "stack": "servers", "cluster": "cluster"}.get(
+            folder, nodeid
+        )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TwoHalves:
+    """How tests are divided among the workers of ``-n``."""
+    return TwoHalves(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
