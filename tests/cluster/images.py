@@ -37,17 +37,22 @@ def images(cluster: None, request: pytest.FixtureRequest) -> dict[str, Image]:
     """
     if os.environ.get("DRL_CLUSTER_IMAGES") == "loaded":
         return {name: Image(f"localhost/drl-{name}:0.1.0", None) for name in ("executor", "airflow", "api")}
-    terminal = request.config.get_terminal_writer()
-    terminal.line()
     built = {}
     for image in _build():
         name, compressed = image["name"], image["compressed"]
-        terminal.line(
+        _tell(
+            request.config,
             f"{name}: built in {image['seconds']:.0f} s, loaded in {image['load_seconds']:.0f} s, "
-            f"compressed {compressed / 1e6:,.0f} MB, unpacked {image['unpacked'] / 1e6:,.0f} MB"
+            f"compressed {compressed / 1e6:,.0f} MB, unpacked {image['unpacked'] / 1e6:,.0f} MB",
         )
         built[name.partition("drl-")[2].partition(":")[0]] = Image(name, compressed)
     return built
+
+
+def _tell(config: pytest.Config, line: str) -> None:
+    """Print a line that a passing test's captured output would hide."""
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{line}", flush=True)
 
 
 def _build() -> list[dict[str, float | int | str]]:
