@@ -153,7 +153,8 @@ def _from_store(uri: str) -> Iterator[RecordFiles]:
         from drl.stores.settings import S3Settings
     except ImportError as error:
         raise Undetermined(
-            f"{uri}: no package {error.name}", remedy="pip install 'drl-pipelines[s3]'"
+            f"{uri}: no package {error.name}",
+            remedy="pip install -c requirements.lock '.[s3]' in a checkout of this project",
         ) from error
     yield PrefixFiles(S3Settings.from_environment(), uri)
 
@@ -165,7 +166,7 @@ def _asking(rpc: str) -> OpenLedger:
         except ImportError as error:
             raise Undetermined(
                 f"the ledger was not asked: no package {error.name}",
-                remedy="pip install 'drl-pipelines[ledger]'",
+                remedy="pip install -c requirements.lock '.[ledger]' in a checkout of this project",
             ) from error
         return ChainView(
             rpc,

@@ -104,7 +104,7 @@ def _splits(record: Record, source: Path) -> tuple[dict[str, Columns], list[Any]
     except ImportError as error:
         raise Undetermined(
             f"the data step was not done again: no package {error.name}",
-            remedy="pip install 'drl-pipelines[data]'",
+            remedy="pip install -c requirements.lock '.[data]' in a checkout of this project",
         ) from error
     data = record.spec.data
     assert data is not None  # noqa: S101 - asked by the caller

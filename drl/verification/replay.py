@@ -76,7 +76,7 @@ def _check_onnx(folder: Path) -> None:
     except ImportError as error:
         raise Undetermined(
             f"the ONNX file was not compared: no package {error.name}",
-            remedy="pip install 'drl-pipelines[onnx]'",
+            remedy="pip install -c requirements.lock '.[onnx]' in a checkout of this project",
         ) from error
     check_onnx(folder)
 

@@ -53,7 +53,7 @@ def _drawn(record: Record, held_out: HeldOut, allowed: list[str], curves: dict[s
     except ImportError as error:
         raise Undetermined(
             f"the report was not drawn again: no package {error.name}",
-            remedy="pip install 'drl-pipelines[report]'",
+            remedy="pip install -c requirements.lock '.[report]' in a checkout of this project",
         ) from error
     inputs = ReportInputs(
         spec=record.spec,

@@ -221,7 +221,7 @@ def test_levels_one_to_three_need_the_light_base_only(true_record, tmp_path):
         found = next(f for f in result["findings"] if f["check"] == check)
         assert (found["label"], found["remedy"]) == (
             "NOT CHECKED",
-            f"pip install 'drl-pipelines[{extra}]'",
+            f"pip install -c requirements.lock '.[{extra}]' in a checkout of this project",
         )
 
 
