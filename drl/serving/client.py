@@ -95,8 +95,7 @@ class PolicyClient:
     ) -> tuple[dict[str, Any], http.client.HTTPMessage]:
         data = None if body is None else json.dumps(body).encode()
         try:
-            self._connection.request(method, path, body=data, headers=self._headers)
-            reply = self._connection.getresponse()
+            reply = self._reply(method, path, data)
             value: dict[str, Any] = json.loads(reply.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
@@ -108,3 +107,16 @@ class PolicyClient:
         reasons = "".join(f"\n  {reason}" for reason in value.get("reasons", []))
         kind = StoreError if reply.status >= 500 else InputError
         raise kind(f"{value.get('detail', reply.reason)}{reasons}", remedy=value.get("remedy", "see its log"))
+
+    def _reply(self, method: str, path: str, data: bytes | None) -> http.client.HTTPResponse:
+        """Ask, and once more over a new connection where the kept one was closed while it was idle."""
+        kept = self._connection.sock is not None
+        try:
+            self._connection.request(method, path, body=data, headers=self._headers)
+            return self._connection.getresponse()
+        except ConnectionError:
+            self._connection.close()
+            if not kept:
+                raise
+        self._connection.request(method, path, body=data, headers=self._headers)
+        return self._connection.getresponse()

@@ -41,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Expected:
-    """Observations that the policy met in the held-out episodes of its record, component by component.
+    """Observations that the policy met in episodes of its training environment, component by component.
 
     Attributes:
         steps: how many observations.

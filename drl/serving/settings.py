@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -74,7 +75,7 @@ class ApiSettings:
             raise _unusable("policies", "a policy is named twice", "name each once")
         require_address(self.mlflow, where="mlflow", schemes=("http", "https"))
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
+            if not least <= getattr(self, name) < math.inf:  # not a number is neither
                 raise _unusable(name, f"{getattr(self, name)}", f"give at least {least}")
         if not 0 <= self.port <= 65535:
             raise _unusable("port", str(self.port), "give 0 to 65535")

@@ -152,6 +152,8 @@ class PolicyWatch:
             self._refuse(target.version, "undetermined", (error.message,))
         except DrlError as error:
             self._refuse(target.version, "false", (error.message,))
+        except Exception as error:  # of ONNX Runtime, or the disk: nothing was proved, and it is said
+            self._refuse(target.version, "undetermined", (repr(error),))
         finally:
             shutil.rmtree(into, ignore_errors=True)
 

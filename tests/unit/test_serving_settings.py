@@ -52,6 +52,7 @@ def test_the_registry_is_the_deployments_where_nothing_else_is_said(variables: p
         ("PORT", "70000", "setting port"),
         ("BATCH_ROWS", "0", "setting batch_rows"),
         ("WATCH_SECONDS", "0", "setting watch_seconds"),
+        ("PROVE_SECONDS", "nan", "setting prove_seconds"),
         ("DECISIONS", "http://x", "setting decisions"),
         ("HOST", "0.0.0.0", "setting keys"),
         ("COLOUR", "red", "DRL_API_COLOUR: no such setting"),

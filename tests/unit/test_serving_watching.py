@@ -163,3 +163,15 @@ def test_nothing_of_earlier_targets_stays_on_the_disk(
     there.alias = 2
     watch.look()
     assert list((tmp_path / "state" / "pole").iterdir()) == []
+
+
+def test_a_prover_that_breaks_is_a_refusal_that_is_told(there: Deployment, tmp_path: Path) -> None:
+    def full(target: Target, into: Path) -> Proof:
+        raise OSError("no space left on device")
+
+    watch = PolicyWatch(
+        "pole", "champion", registry=there, prove=full, folder=tmp_path / "full", prove_seconds=300
+    )
+    watch.look()
+    assert watch.refused is not None
+    assert (watch.refused.outcome, "no space left" in watch.refused.reasons[0]) == ("undetermined", True)
