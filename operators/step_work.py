@@ -1,9 +1,9 @@
 """What all placements of a step share: what it is asked, what of its answer is taken, and what is signed.
 
 A placement is an operator that holds a :class:`StepWork` and hands it a function that lets the step run
-somewhere: a subprocess (``operators/step.py``), a pod (``operators/pod.py``) or a RayJob. That function gets the run
-and a request that lies in the store, and returns what it saw once the step has ended well; it raises when
-the step failed.
+somewhere: a subprocess (``operators/step.py``), a pod (``operators/pod.py``) or a RayJob
+(``operators/ray_step.py``). That function gets the run and a request that lies in the store, and returns what
+it saw once the step has ended well; it raises when the step failed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class StepWork:
     """One step of a pipeline, wherever it runs.
 
     Attributes:
-        placement: what runs it, as the statement's ``builder.id`` names it: ``subprocess``, ``pod``, ``rayjob``.
+        placement: as the statement's ``builder.id`` names it: ``subprocess``, ``pod``, ``rayjob``.
         outlet: asset that has a new version when the step ends.
     """
 
