@@ -1,4 +1,4 @@
-"""The servers that tests talk to: real ones, in a throw-away home, one stack for the whole session."""
+"""The servers that tests talk to: real ones, in a throw-away home, one stack for each worker's session."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from drl.local.stack import Stack
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-class TwoHalves(LoadScopeScheduling):
-    """With two workers one has the tests on embedded servers, the other those on the cluster, then the rest.
+class SharedServers(LoadScopeScheduling):
+    """Tests that share servers go to one worker, so that these are started once; the rest one by one.
 
-    The rest is divided test by test; what shares servers is one unit, so that they are started once.
+    With two workers one begins with the embedded stack and goes on with the cluster, the other has Airflow's.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         folder = nodeid.split("/")[1]
-        return {"browser": "servers", "dags": "servers", "stack": "servers", "cluster": "cluster"}.get(
+        return {"browser": "airflow", "dags": "airflow", "stack": "stack", "cluster": "cluster"}.get(
             folder, nodeid
         )
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TwoHalves:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServers:
     """How tests are divided among the workers of ``-n``."""
-    return TwoHalves(config, log)
+    return SharedServers(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +48,7 @@ def stack_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def stack(_shared_downloads: None) -> Iterator[Stack]:
-    """One running stack for the whole test session, stopped at its end even after failures.
+    """One running stack for the worker's whole session, stopped at its end even after failures.
 
     Tests share it: use names of your own (prefixes, labels, experiments, pipelines), and leave the servers
     running.
