@@ -13,33 +13,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset
-
-from operators.base import Run, RunOperator
-from operators.links import StepLink
+from operators.base import Run
+from operators.placed_step import PlacedStepOperator
 from operators.placement import pod_settings
 from operators.step_log import StepLog
-from operators.step_work import Performed, StepWork
+from operators.step_work import Performed
 
 if TYPE_CHECKING:
-    from drl.steps.request import StepName, StepRequest
+    from drl.steps.request import StepRequest
     from operators.pod_step import StepPod
 
 
-class PodStepOperator(RunOperator):
-    """One step of a pipeline, in a pod.
+class PodStepOperator(PlacedStepOperator):
+    """One step of a pipeline, in a pod."""
 
-    Args:
-        step: ``prepare``, ``train`` or ``evaluate``.
-        outlet: asset that has a new version when the step ends.
-    """
-
-    operator_extra_links = (StepLink(),)
-
-    def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
-        super().__init__(outlets=[outlet] if outlet else [], **kwargs)
-        self.step_work = StepWork(step, "pod", outlet)
-        self._pod: StepPod | None = None
+    placement = "pod"
+    _pod: StepPod | None = None
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return the step's summary; the pod is kept until its answer was taken."""

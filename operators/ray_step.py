@@ -9,15 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from operators.base import Run, RunOperator
-from operators.links import StepLink
+from operators.placed_step import PlacedStepOperator
 from operators.placement import pod_settings
 from operators.pod import PodStepOperator
 from operators.step_log import StepLog
-from operators.step_work import Performed, StepWork
+from operators.step_work import Performed
 
 if TYPE_CHECKING:
-    from airflow.sdk import Asset
-
     from drl.steps.request import StepName, StepRequest
     from operators.ray_jobs import RayJobs
 
@@ -27,21 +25,12 @@ def ray_step_operator(*, step: StepName, **kwargs: Any) -> RunOperator:
     return RayStepOperator(step=step, **kwargs) if step == "train" else PodStepOperator(step=step, **kwargs)
 
 
-class RayStepOperator(RunOperator):
-    """One step of a pipeline as a RayJob; a try that finds the job of an earlier one takes it up.
+class RayStepOperator(PlacedStepOperator):
+    """One step of a pipeline as a RayJob; a try that finds the job of an earlier one takes it up."""
 
-    Args:
-        step: ``train``.
-        outlet: asset that has a new version when the step ends.
-    """
-
-    operator_extra_links = (StepLink(),)
-
-    def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
-        super().__init__(outlets=[outlet] if outlet else [], **kwargs)
-        self.step_work = StepWork(step, "rayjob", outlet)
-        self._jobs: RayJobs | None = None
-        self._name = ""
+    placement = "rayjob"
+    _jobs: RayJobs | None = None
+    _name = ""
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return the step's summary; the job is kept until its answer was taken."""

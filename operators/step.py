@@ -11,18 +11,16 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset
-
 from drl.errors import StepError
 from drl.spec import Profile
 from operators import connections
-from operators.base import Run, RunOperator
-from operators.links import StepLink
+from operators.base import Run
+from operators.placed_step import PlacedStepOperator
 from operators.step_log import StepLog
-from operators.step_work import Performed, StepWork
+from operators.step_work import Performed
 
 if TYPE_CHECKING:
-    from drl.steps.request import StepName, StepRequest
+    from drl.steps.request import StepRequest
 
 _PASSED_ON = (
     "PATH",
@@ -45,20 +43,11 @@ _PASSED_ON_PREFIXES = (
 )
 
 
-class StepOperator(RunOperator):
-    """One step of a pipeline, in a subprocess.
+class StepOperator(PlacedStepOperator):
+    """One step of a pipeline, in a subprocess."""
 
-    Args:
-        step: ``prepare``, ``train`` or ``evaluate``.
-        outlet: asset that has a new version when the step ends.
-    """
-
-    operator_extra_links = (StepLink(),)
-
-    def __init__(self, *, step: StepName, outlet: Asset | None = None, **kwargs: Any) -> None:
-        super().__init__(outlets=[outlet] if outlet else [], **kwargs)
-        self.step_work = StepWork(step, "subprocess", outlet)
-        self._process: subprocess.Popen[str] | None = None
+    placement = "subprocess"
+    _process: subprocess.Popen[str] | None = None
 
     def work(self, run: Run) -> dict[str, Any]:
         """Return the step's summary."""
