@@ -27,6 +27,7 @@ def unpack(archive: Path, into: Path) -> None:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
                 _unpack_member(tar, member, root)
+        _require_inside(root)  # a later member can change where an earlier link leads
     except (tarfile.TarError, OSError) as error:
         raise Falsified(f"{archive.name} cannot be unpacked: {error}", remedy="do not use it") from error
 
@@ -38,7 +39,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) ->
     inside = not name.is_absolute() and ".." not in name.parts and place.resolve().is_relative_to(root)
     if inside and member.isdir():
         path.mkdir(parents=True, exist_ok=True)
-    elif inside and member.isfile():
+    elif inside and member.isfile() and not member.issparse():  # a sparse file grows to any size
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as target:
             shutil.copyfileobj(_content(tar, member), target)
@@ -48,6 +49,12 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) ->
         path.symlink_to(member.linkname)
     else:
         raise tarfile.TarError(f"member {member.name!r} is or leads outside, or is no file, folder or link")
+
+
+def _require_inside(root: Path) -> None:
+    for path in root.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise tarfile.TarError(f"link {path.relative_to(root)} leads outside")
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -54,6 +54,11 @@ FILE, LINK, HARD, DEVICE = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, ta
         [(LINK, b"../elsewhere", 0o777, "link")],
         [(LINK, b"/etc/passwd", 0o777, "link")],
         [(LINK, b".", 0o777, "here"), (LINK, b"here/../..", 0o777, "up"), (FILE, b"x", 0o644, "up/file")],
+        [
+            (LINK, b"a/b/../..", 0o777, "up"),
+            (LINK, b".", 0o777, "a"),
+            (tarfile.DIRTYPE, b"", 0o755, "b"),
+        ],
         [(HARD, b"/etc/passwd", 0o644, "hard")],
         [(DEVICE, b"", 0o644, "device")],
         [(FILE, b"x", 0o644, "twice"), (FILE, b"y", 0o644, "twice")],
