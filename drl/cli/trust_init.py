@@ -29,8 +29,7 @@ _RUNS_LOOKED_AT = 50
 _HEADING = """\
 # Whom and what to believe when checking records of this deployment (docs/record.md, "Trust policy").
 # Written by the deployment itself: compare the key ids with its owner by another way, then pin this file.
-# Where only a policy that stands promoted will do, add `verdict: PROMOTE` to the minimum: a record whose
-# promotion or revocation was left out is then refused, not only labelled NOT CHECKED.
+# Where only a policy that stands promoted will do, add `verdict: PROMOTE` to the minimum.
 """
 _OWN = """\
 # Keys named "an approver's own" are not the deployment's. For approvals that the owner cannot give alone,

@@ -105,11 +105,11 @@ def conclude(
     level = level_of(findings)
     unknown = []
     wrong = [f"check {f.check}: {f.sentence}" for f in findings if f.label == Label.FALSE]
-    if trust is not None and trust.minimum.verdict is not None and standing.state != _STANDS:
-        if standing.state == "unknown":
-            unknown.append("whether the policy stands promoted could not be told")
-        else:
-            wrong.append(f"the trust policy asks for a promoted policy: {standing.sentence}")
+    promotion_asked = trust is not None and trust.minimum.verdict is not None
+    if standing.state == "unknown" and (promotion_asked or asked_ledger):
+        unknown.append("what became of the policy could not be told, see check 30")
+    elif promotion_asked and standing.state != _STANDS:
+        wrong.append(f"the trust policy asks for a promoted policy: {standing.sentence}")
     if level < wanted:
         unknown.append(f"level {wanted} was asked for, level {level} was reached")
     if trust is None:

@@ -108,16 +108,17 @@ def runs(server: AirflowServer, records: Records) -> Runs:
     asked = datetime.now(UTC)
     for dag in (WALKFORWARD, "cartpole", EVERY_MINUTE, KILLED):
         server.pause(dag, False)
-    killed = server.trigger(KILLED, time_steps=40_960)
+    killed = server.trigger(KILLED, time_steps=61_440)
     triggered = server.trigger("cartpole", time_steps=12_288, seeds=1)
-    backfill = ("--dag-id", WALKFORWARD, "--from-date", MONTHS[0], "--to-date", "2024-06-30")
-    small = ("--max-active-runs", "1", "--dag-run-conf", '{"time_steps": 10752}')
-    server.drl("airflow", "backfill", "create", *backfill, *small)
     until(lambda: records.store.list(checkpoints(killed)), f"no checkpoint of {killed}")
+    # At once: a quick training is over while the command line of a backfill starts.
     worker = psutil.Process(server.tasks(KILLED, killed)["train"]["pid"]).parent()
     assert worker is not None
     below = worker.children(recursive=True)
     worker.kill()
+    backfill = ("--dag-id", WALKFORWARD, "--from-date", MONTHS[0], "--to-date", "2024-06-30")
+    small = ("--max-active-runs", "1", "--dag-run-conf", '{"time_steps": 10752}')
+    server.drl("airflow", "backfill", "create", *backfill, *small)
     scheduled = first_run(server, EVERY_MINUTE)
     return Runs(asked, triggered, scheduled, server.trigger(EVERY_MINUTE), killed, [worker, *below])
 

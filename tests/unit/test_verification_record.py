@@ -20,7 +20,7 @@ from drl.record.files import open_record
 from drl.record.ledger import Note
 from drl.verification.findings import CHECKS, LEVELS, NEEDED, Finding, Label
 from drl.verification.result import level_of
-from drl.verification.trust import parse_trust
+from drl.verification.trust import Minimum, parse_trust
 from drl.verification.verify import Means, verify_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,10 +109,12 @@ def test_a_block_that_is_not_final_is_said(true_record):
     assert any("not final" in text for _, text in sentences(result, Label.NOT_CHECKED))
 
 
-def test_a_later_note_that_the_record_does_not_hold_may_be_a_rollback(true_record):
+@pytest.mark.parametrize("verdict", ["PROMOTE", None])
+def test_a_later_note_that_the_record_does_not_hold_may_be_a_rollback(true_record, verdict):
     folder, entries = true_record
+    trust = TRUST.model_copy(update={"minimum": Minimum(level=2, verdict=verdict)})
     hidden = Note("99" * 32, receipt(1, 40))
-    result = verified(folder, trust=TRUST, open_ledger=InventedLedger([*entries, hidden]))
+    result = verified(folder, trust=trust, open_ledger=InventedLedger([*entries, hidden]))
     assert labels(result, 30) == {Label.NOT_CHECKED}
     assert (result.standing.state, result.exit_code) == ("unknown", 2)
 
