@@ -59,6 +59,7 @@ class StepOperator(PlacedStepOperator):
             self._process.terminate()
 
     def _perform(self, run: Run, request: StepRequest) -> Performed:
+        _end_with_supervisor()
         command = [sys.executable, "-m", "drl.steps.supervise", sys.executable, "-m", "drl", "step"]
         environment = step_environment(run.spec.training.profile) | connections.step_environment()
         with (
@@ -82,6 +83,18 @@ class StepOperator(PlacedStepOperator):
                 remedy="mend what the lines above name, then clear this task",
             )
         return Performed(request, {"exit_code": 0})
+
+
+def _end_with_supervisor() -> None:
+    """A task goes on when its supervisor is killed hard; its step would train beside the next try's."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CommsDecoder
+
+    from drl.steps.supervise import end_with_parent
+
+    # Under `dags test` there is no supervisor, and the parent is somebody's shell.
+    if isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), CommsDecoder):
+        end_with_parent()
 
 
 def step_environment(profile: Profile) -> dict[str, str]:

@@ -34,7 +34,7 @@ def main(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+        preexec_fn=end_with_parent,
     )
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -47,6 +47,11 @@ def main(command: list[str]) -> int:
     status = child.wait()
     _end_descendants()
     return status if status >= 0 else 128 - status
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it ends (Linux; elsewhere nothing)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _follow_asker(child: subprocess.Popen[bytes]) -> None:
