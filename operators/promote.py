@@ -35,7 +35,7 @@ class VerdictOperator(RunOperator, BranchMixIn):
 
 
 class PromotePolicyOperator(LedgerOperator):
-    """Sign the promotion, note it on the ledger, then move the alias, under a lock.
+    """Sign the promotion, seal it, note it on the ledger, then move the alias, under a lock.
 
     The alias moves only if the champion is still the one that was evaluated against; else the promotion is
     superseded: the verdict stands, the alias does not move. It moves once: a task cleared after that changes
@@ -103,11 +103,12 @@ class PromotePolicyOperator(LedgerOperator):
             ),
             run.release_signer,
         )
+        # Sealed before it is noted: what the ledger names can always be read.
+        days = run.spec.registration.retention_days
+        run.store.seal_bytes(run.journal.read(statement.name), statement.name, retain_days=days)
         number = run.journal.read_json("opening.json")["entry"]["receipt"]["run"]
         note = run.journal.once(
             "promotion.note.json",
             lambda: connections.ledger().note(run.pipeline, number, statement.sha256).to_json(),
         )
-        days = run.spec.registration.retention_days
-        run.store.seal_bytes(run.journal.read(statement.name), statement.name, retain_days=days)
         return str(note["receipt"]["tx"])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from drl.digest import sha256_bytes
+from drl.errors import Falsified, InputError, Undetermined
 from drl.record.dsse import read_unverified
-from drl.record.ledger import Entry, Note, position
-from drl.steps.journal import ENVELOPE, RunJournal
+from drl.record.ledger import Closing, Entry, Note, Opening, position
+from drl.record.statement import predicate_type
+from drl.steps.journal import ENVELOPE, Documents, RunJournal
 
+_PROMOTION = predicate_type("promotion")
+_THREADS = 8
 ROLLBACK = re.compile(r"^rollback-(\d+)$")
 
 
@@ -43,7 +48,6 @@ class Change:
         restored: rolled back: what it points to afterwards.
         reason: rolled back: why.
         run: key of the subject's run.
-        name: of the statement in the run's journal, without its suffix.
         note: where the ledger has it.
     """
 
@@ -53,7 +57,6 @@ class Change:
     restored: Policy | None
     reason: str | None
     run: str
-    name: str
     note: Note
 
     @property
@@ -76,19 +79,38 @@ class Change:
         }
 
 
-def history(journals: Iterable[RunJournal], entries: Sequence[Entry]) -> list[Change]:
-    """Every promotion statement of these runs that this writer's ledger has, in the ledger's order.
+def history(model: str, entries: Sequence[Entry], documents: Documents) -> list[Change]:
+    """Every promotion statement about a model that this writer's ledger has, in the ledger's order.
 
-    A statement that is not on the ledger moved no alias and is left out. Being on the ledger, under the
-    number of its run, is what makes the exact stored bytes this writer's.
+    The ledger names the statements, and the sealed bucket holds them under their digests. No registry is
+    asked, which somebody may have restored from an old backup. Being on the ledger is what makes the exact
+    stored bytes this writer's; a statement that is not on it moved no alias.
 
     Args:
-        journals: of the runs that registered a version of the model.
-        entries: of the ledger, for all pipelines of these runs.
+        model: name of the registered model.
+        entries: everything that the writer has on the ledger, of all pipelines.
+        documents: the bucket of the journals, where sealed statements lie beside them.
+
+    Raises:
+        Undetermined: the bucket lacks a statement that may have changed the champion since the last change
+            that it has.
+        Falsified: other bytes lie under a statement's digest.
     """
-    noted = {(e.receipt.run, e.receipt.pipeline, e.statement): e for e in entries if isinstance(e, Note)}
-    found = [change for journal in journals for change in _of_run(journal, noted)]
-    return sorted(found, key=lambda change: position(change.note))
+    runs = _promotable(entries)
+    notes = sorted((e for e in entries if isinstance(e, Note) and _run(e) in runs), key=position)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(lambda note: _change(model, note, runs[_run(note)], documents), notes))
+    changes = [change for change in found if isinstance(change, Change)]
+    moved = max((position(c.note) for c in changes if c.outcome != "superseded"), default=(0, 0))
+    untold = [note for note in found if isinstance(note, Note) and position(note) > moved]
+    if untold:
+        missing = untold[-1]
+        raise Undetermined(
+            f"who is champion of {model}: transaction {missing.receipt.tx} notes a statement about run "
+            f"{missing.receipt.run} of its pipeline, and the sealed bucket does not have it",
+            remedy=f"put sha256/{missing.statement} back, from a backup or an exported record",
+        )
+    return changes
 
 
 def champion(changes: Sequence[Change]) -> Policy | None:
@@ -103,29 +125,57 @@ def rollbacks(journal: RunJournal) -> list[str]:
     return sorted((n for n in names if ROLLBACK.match(n)), key=lambda n: int(n.rpartition("-")[2]))
 
 
-def _of_run(journal: RunJournal, noted: dict[tuple[int, str, str], Note]) -> Iterable[Change]:
-    names = ["promotion"] if journal.has(f"promotion{ENVELOPE}") else []
-    names += rollbacks(journal)
-    if not names:
-        return
-    receipt = journal.read_json("opening.json")["entry"]["receipt"]
-    for name in names:
-        data = journal.read(f"{name}{ENVELOPE}")
-        note = noted.get((receipt["run"], receipt["pipeline"], sha256_bytes(data)))
-        if note is not None:
-            yield _change(read_unverified(data), journal.run, name, note)
+@dataclass(frozen=True)
+class _Promotable:
+    """Digests of the intent and the release of a run that was closed with PROMOTE."""
+
+    intent: str
+    release: str
 
 
-def _change(statement: dict[str, Any], run: str, name: str, note: Note) -> Change:
+def _promotable(entries: Sequence[Entry]) -> dict[tuple[str, int], _Promotable]:
+    intents = {_run(e): e.intent for e in entries if isinstance(e, Opening)}
+    closed = [e for e in entries if isinstance(e, Closing) and e.verdict == "PROMOTE"]
+    return {_run(e): _Promotable(intents[_run(e)], e.record) for e in closed}
+
+
+def _run(entry: Entry) -> tuple[str, int]:
+    return entry.receipt.pipeline, entry.receipt.run
+
+
+def _change(model: str, note: Note, run: _Promotable, documents: Documents) -> Change | Note | None:
+    """What a note stands for; None when it is about something else, the note itself if nobody can tell."""
+    try:
+        statement = _sealed(documents, note.statement)
+    except InputError:
+        return note if _may_be_about(model, run, documents) else None
+    if statement["predicateType"] != _PROMOTION or statement["subject"][0]["name"] != model:
+        return None
     predicate = statement["predicate"]
-    root = statement["subject"][0]["digest"]["sha256"]
     return Change(
         outcome=predicate["outcome"],
-        policy=Policy(int(predicate["version"]), root),
+        policy=Policy(int(predicate["version"]), statement["subject"][0]["digest"]["sha256"]),
         replaced=Policy.from_json(predicate["replaced"]),
         restored=Policy.from_json(predicate.get("restored")),
         reason=predicate.get("reason"),
-        run=run,
-        name=name,
+        run=str(_sealed(documents, run.intent)["predicate"]["run"]),
         note=note,
     )
+
+
+def _may_be_about(model: str, run: _Promotable, documents: Documents) -> bool:
+    try:
+        return bool(_sealed(documents, run.release)["subject"][0]["name"] == model)
+    except InputError:
+        return True
+
+
+def _sealed(documents: Documents, sha256: str) -> dict[str, Any]:
+    """The statement with this digest; InputError when there is none."""
+    data = documents.read(f"sha256/{sha256}")
+    if sha256_bytes(data) != sha256:
+        raise Falsified(
+            f"other bytes lie under sha256/{sha256} in the sealed bucket",
+            remedy="do not trust this store: drl store doctor tells whether its locks hold",
+        )
+    return read_unverified(data)

@@ -26,9 +26,6 @@ class Registry(Protocol):
     def champion(self, model: str) -> ChampionInfo | None:
         """The champion with its digests."""
 
-    def runs(self, model: str) -> dict[int, str]:
-        """For each version, the key of the run that registered it."""
-
     def set_champion(self, model: str, version: int | None, *, expected: int | None) -> bool:
         """Move or remove the alias if it still points to ``expected``."""
 
@@ -36,8 +33,8 @@ class Registry(Protocol):
 class RunLedger(Protocol):
     """What is asked of :class:`drl.stores.chain.Ledger`."""
 
-    def account(self, pipeline: str) -> list[Entry]:
-        """Every entry of this writer's pipeline."""
+    def entries(self) -> list[Entry]:
+        """Every entry of this writer, in all its pipelines."""
 
     def note(self, pipeline: str, run: int, statement: str) -> Note:
         """Add a statement to a run."""
@@ -66,10 +63,7 @@ class Champions:
 
     def history(self, model: str) -> list[Change]:
         """Every promotion and rollback of a model that is on the ledger, the first one first."""
-        runs = sorted(set(self.registry.runs(model).values()))
-        pipelines = sorted({run.partition("/")[0] for run in runs})
-        entries = [entry for pipeline in pipelines for entry in self.ledger.account(pipeline)]
-        return history([RunJournal(self.documents, run) for run in runs], entries)
+        return history(model, self.ledger.entries(), self.documents)
 
     def require(self, model: str) -> ChampionInfo:
         """The champion by the registry's alias; InputError when there is none."""
@@ -91,7 +85,7 @@ def roll_back(
 ) -> dict[str, Any]:
     """Take the alias from the champion and give it to an earlier one, or to none.
 
-    One order, under the lock of promotions: sign, note on the ledger, seal, move the alias. After a crash in
+    One order, under the lock of promotions: sign, seal, note on the ledger, move the alias. After a crash in
     between, the same call ends what was begun and makes no second statement.
 
     Args:
@@ -151,10 +145,10 @@ def _carry_out(
         )
     number = journal.read_json("opening.json")["entry"]["receipt"]["run"]
     pipeline = journal.run.partition("/")[0]
+    sealing.seal_bytes(data, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
     note = journal.once(
         f"{name}.note.json", lambda: champions.ledger.note(pipeline, number, sha256_bytes(data)).to_json()
     )
-    sealing.seal_bytes(data, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
     champions.registry.set_champion(model, version, expected=present.version)
     return {
         "model": model,
@@ -172,7 +166,8 @@ def _unfinished(journal: RunJournal, changes: Sequence[Change]) -> str | None:
     begun = rollbacks(journal)
     if not begun:
         return None
-    places = [i for i, c in enumerate(changes) if (c.run, c.name) == (journal.run, begun[-1])]
+    statement = sha256_bytes(journal.read(f"{begun[-1]}{ENVELOPE}"))
+    places = [i for i, change in enumerate(changes) if change.note.statement == statement]
     later = [c for c in changes[places[0] + 1 :] if c.outcome != "superseded"] if places else []
     return None if later else begun[-1]
 

@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from drl.serving.settings import ApiSettings
 
@@ -56,5 +57,5 @@ def _answers(name: str, address: str | None) -> bool:
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500  # a store refuses strangers, and is there
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from drl.errors import Undetermined
 from drl.serving.proof import Proof, Target
-from drl.serving.registry import RegistryClient
 from drl.serving.settings import ApiSettings
 
-Prove = Callable[[Target, Path], Proof]
-"""Verifies a target and puts its files into an empty folder."""
+
+class Prove(Protocol):
+    """Verifies a target and puts its files into an empty folder."""
+
+    def __call__(self, target: Target, into: Path, *, drift: bool) -> Proof:
+        """The proof; with ``drift``, also which observations to expect."""
+
 
 _SHOWN = 500
 
@@ -50,18 +53,16 @@ def run_child(module: str, question: Any, *, seconds: float) -> Any:
 class ChildProver:
     """Proves targets in children."""
 
-    def __init__(self, settings: ApiSettings, registry: RegistryClient) -> None:
+    def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
-        self._registry = registry
 
-    def __call__(self, target: Target, into: Path) -> Proof:
+    def __call__(self, target: Target, into: Path, *, drift: bool) -> Proof:
         """The proof of a target; Undetermined or StoreError when there is none to be had."""
         question = {
             "target": target.to_json(),
-            "runs": self._registry.runs(target.model),
             "trust": str(self._settings.trust.absolute()),
             "into": str(into.absolute()),
-            "drift_steps": self._settings.drift_steps,
+            "drift_steps": self._settings.drift_steps if drift else 0,
         }
         answer = run_child("drl.serving.prove", question, seconds=self._settings.limit_seconds)
         proof = Proof.from_json(answer)

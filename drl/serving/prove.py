@@ -24,14 +24,13 @@ from drl.policy.onnx import check_onnx
 from drl.policy.root import FILES, model_root
 from drl.record.dsse import read_unverified
 from drl.record.export import named_files
-from drl.record.ledger import Entry, entry_from_json
+from drl.record.ledger import entry_from_json
 from drl.serving.expectation import TRAINING_DATA, expected_observations
 from drl.serving.proof import Outcome, Proof, Target
 from drl.steps.journal import Documents, RunJournal
 from drl.stores.ledger_view import ChainView
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import S3Settings, read_variable
-from drl.verification.ledger_view import LedgerView
 from drl.verification.record import resources
 from drl.verification.result import Result
 from drl.verification.trust import Minimum, TrustedLedger, TrustPolicy, load_trust
@@ -47,14 +46,12 @@ class Question:
 
     Attributes:
         target: what the alias points to.
-        runs: keys of the runs that registered a version of the model.
         trust: file of the trust policy.
         into: folder for the policy's files.
         drift_steps: most time steps to play for the observations to expect.
     """
 
     target: Target
-    runs: tuple[str, ...]
     trust: Path
     into: Path
     drift_steps: int
@@ -64,7 +61,6 @@ class Question:
         """Read what the serving process wrote."""
         return cls(
             Target.from_json(value["target"]),
-            tuple(value["runs"]),
             Path(value["trust"]),
             Path(value["into"]),
             int(value["drift_steps"]),
@@ -114,7 +110,7 @@ def prove(question: Question) -> Proof:
     release = read_unverified(journal.read(_RELEASE))
     wrong = identity_faults(target, release)
     # A promotion is noted before the alias moves: that the two disagree may be over in a moment.
-    unsettled = newest_faults(target, _changes(question, documents, trust))
+    unsettled = newest_faults(target, _changes(target, documents, trust))
     outcome: Outcome = "false" if wrong or result.exit_code == 1 else "undetermined"
     if reasons := (*wrong, *unsettled, *result.reasons, *record.unread):
         return _proof(target, outcome, reasons, result, journal)
@@ -145,7 +141,7 @@ def serving_trust(trust: TrustPolicy) -> TrustPolicy:
     return trust.model_copy(update={"minimum": Minimum(level=trust.minimum.level, verdict="PROMOTE")})
 
 
-def open_view(trust: TrustPolicy, pipeline: str) -> LedgerView:
+def open_view(trust: TrustPolicy, pipeline: str) -> ChainView:
     """The pinned ledger's entries of a pipeline.
 
     Raises:
@@ -209,12 +205,9 @@ def training_split(release: dict[str, Any], store: ArtifactStore, into: Path) ->
     return None
 
 
-def _changes(question: Question, documents: Documents, trust: TrustPolicy) -> list[Change]:
-    """Every promotion and rollback of the model's versions that the ledger has."""
-    runs = sorted({*question.runs, question.target.run})
-    pipelines = sorted({_pipeline(run) for run in runs})
-    entries: list[Entry] = [e for pipeline in pipelines for e in open_view(trust, pipeline).entries()]
-    return history([RunJournal(documents, run) for run in runs], entries)
+def _changes(target: Target, documents: Documents, trust: TrustPolicy) -> list[Change]:
+    """Every promotion and rollback of the model that the ledger has."""
+    return history(target.model, open_view(trust, _pipeline(target.run)).writer_entries(), documents)
 
 
 def _pipeline(run: str) -> str:

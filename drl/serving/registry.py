@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 from drl.errors import ConflictError, StoreError
@@ -68,19 +69,6 @@ class RegistryClient:
             )
         return Target(model, version, tags[_ROOT], tags[_RUN])
 
-    def runs(self, model: str) -> list[str]:
-        """Keys of the runs that registered a version of the model, sorted."""
-        found: set[str] = set()
-        token = ""
-        while True:
-            page = self._ask(
-                "model-versions/search", filter=f"name = '{model}'", max_results="1000", page_token=token
-            )
-            found |= {t[_RUN] for t in map(_tags, page.get("model_versions", [])) if _RUN in t}
-            token = page.get("next_page_token", "")
-            if not token:
-                return sorted(found)
-
     def _ask(self, question: str, **parameters: str) -> dict[str, Any]:
         query = urllib.parse.urlencode({k: v for k, v in parameters.items() if v})
         request = urllib.request.Request(f"{self._uri}{_API}/{question}?{query}", headers=_login())  # noqa: S310
@@ -91,7 +79,7 @@ class RegistryClient:
             raise StoreError(
                 f"the registry answers {error.code} to {question}", remedy="look at MLflow and its log"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise StoreError(
                 f"the registry cannot be reached: {type(reason).__name__}", remedy="start MLflow, or wait"

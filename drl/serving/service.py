@@ -33,7 +33,6 @@ class Service:
     def __init__(
         self, settings: ApiSettings, *, registry: Registry | None = None, prove: Prove | None = None
     ) -> None:
-        client = RegistryClient(settings.mlflow)
         self.settings = settings
         self.keys = KeyRing.load(settings.keys) if settings.keys else None
         self.rates = Rates(settings.requests_per_second)
@@ -42,8 +41,8 @@ class Service:
             name: PolicyWatch(
                 name,
                 settings.alias,
-                registry=registry or client,
-                prove=prove or ChildProver(settings, client),
+                registry=registry or RegistryClient(settings.mlflow),
+                prove=prove or ChildProver(settings),
                 folder=settings.state / "policies",
                 prove_seconds=settings.prove_seconds,
             )
@@ -80,6 +79,9 @@ class Service:
             if watch.refused:
                 version = f"version {watch.refused.version}" if watch.refused.version else "the alias"
                 problems += [f"{watch.model}, {version} not loaded: {r}" for r in watch.refused.reasons]
+            if watch.doubt:
+                version = f"version {watch.doubt.version}"
+                problems += [f"{watch.model}, {version} not proved again: {r}" for r in watch.doubt.reasons]
             if watch.loaded is None and not watch.refused:
                 problems.append(f"{watch.model}: not proved yet")
         if self.decisions is not None and self.decisions.trouble:

@@ -56,7 +56,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Refused:
-    """A target that was not loaded.
+    """A target that was not loaded, or not proved again.
 
     Attributes:
         version: of the model; None when the alias points nowhere.
@@ -89,6 +89,7 @@ class PolicyWatch:
     Attributes:
         loaded: what answers now; None when nothing may.
         refused: the last target that was not loaded, None once one was.
+        doubt: why what is served could not be proved again; None while it could.
         switches: how often ``loaded`` became another version.
         refusals: how often a target was refused.
         registry_trouble: why the registry did not answer at the last look.
@@ -100,6 +101,7 @@ class PolicyWatch:
         self.model = model
         self.loaded: Loaded | None = None
         self.refused: Refused | None = None
+        self.doubt: Refused | None = None
         self.switches = self.refusals = 0
         self.registry_trouble: str | None = None
         self._alias, self._registry, self._prove = alias, registry, prove
@@ -108,7 +110,15 @@ class PolicyWatch:
         self._folder.mkdir(parents=True)
 
     def look(self) -> None:
-        """Ask the registry, and follow what it says as far as it can be proved; raises nothing on purpose."""
+        """Ask the registry, follow what it says as far as it can be proved, and prove again what is served.
+
+        Raises nothing on purpose.
+        """
+        self._follow_alias()
+        if self.loaded is not None and self._old(self.loaded):
+            self._prove_again(self.loaded)
+
+    def _follow_alias(self) -> None:
         try:
             version = self._registry.version(self.model, self._alias)
             target = None if version is None else self._registry.target(self.model, version)
@@ -123,66 +133,85 @@ class PolicyWatch:
         self.registry_trouble = None
         if target is None:
             self._withdraw(None, (f"the alias {self._alias} points nowhere",))
+        elif self.loaded is not None and self.loaded.target == target:
+            self.refused = None  # the alias points, or came back, to what is served
         elif self._due(target):
-            self._follow(target)
-        elif self.refused is not None and self.refused.version != target.version:
-            self.refused = None  # the alias came back to what is served
+            self._load(target)
 
     def _due(self, target: Target) -> bool:
-        """Whether the target has to be proved now: it is new, or the last word about it is old."""
-        if self.refused is not None and self.refused.version == target.version:
-            return time.monotonic() - self.refused.at >= _AGAIN_SECONDS
-        return self.loaded is None or self.loaded.target != target or self._old(self.loaded)
+        """Whether a target that is not served has to be proved now: not if that was tried a moment ago."""
+        refused = self.refused
+        return refused is None or refused.version != target.version or _later(refused.at)
 
     def _old(self, loaded: Loaded) -> bool:
+        if self.doubt is not None and not _later(self.doubt.at):
+            return False
         return time.time() - loaded.proved >= self._prove_seconds
 
-    def _follow(self, target: Target) -> None:
-        into = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"v{target.version}-"))
+    def _load(self, target: Target) -> None:
         begin = time.monotonic()
+        outcome, reasons = self._attempt(
+            target, lambda proof, into: self._switch(proof, into, time.monotonic() - begin), drift=True
+        )
+        if outcome != "holds":
+            self._refuse(target.version, outcome, reasons)
+
+    def _prove_again(self, loaded: Loaded) -> None:
+        """Wherever the alias points: what was revoked or rolled back must not go on for its sake.
+
+        What could not be told, or was superseded, is no reason to leave callers without an answer.
+        """
+        target = loaded.target
+        outcome, reasons = self._attempt(target, lambda *_: None, drift=False)
+        if outcome == "false":
+            self._withdraw(target.version, reasons)
+        elif outcome == "undetermined":
+            self.doubt = Refused(target.version, outcome, reasons, time.monotonic())
+        else:
+            self.loaded, self.doubt = replace(loaded, proved=time.time()), None
+
+    def _attempt(
+        self, target: Target, take: Callable[[Proof, Path], None], *, drift: bool
+    ) -> tuple[Outcome, tuple[str, ...]]:
+        """Prove a target, and take it when it holds; what goes wrong on the way becomes the outcome."""
+        into = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"v{target.version}-"))
         try:
-            proof = self._prove(target, into)
+            proof = self._prove(target, into, drift=drift)
             if proof.outcome == "holds":
-                self._take(proof, into, time.monotonic() - begin)
-            elif proof.outcome == "false" and self.loaded and self.loaded.target == target:
-                self._withdraw(target.version, proof.reasons)
-            else:
-                self._refuse(target.version, proof.outcome, proof.reasons)
+                take(proof, into)
+            return proof.outcome, proof.reasons
         except Undetermined as error:
-            self._refuse(target.version, "undetermined", (error.message,))
+            return "undetermined", (error.message,)
         except DrlError as error:
-            self._refuse(target.version, "false", (error.message,))
+            return "false", (error.message,)
         except Exception as error:  # of ONNX Runtime, or the disk: nothing was proved, and it is said
-            self._refuse(target.version, "undetermined", (repr(error),))
+            return "undetermined", (repr(error),)
         finally:
             shutil.rmtree(into, ignore_errors=True)
 
-    def _take(self, proof: Proof, into: Path, seconds: float) -> None:
-        """Keep what is served when it was proved again, else load beside it and switch."""
+    def _switch(self, proof: Proof, into: Path, seconds: float) -> None:
+        """Load beside what is served, and switch."""
         present, now = self.loaded, time.time()
-        if present is not None and present.target == proof.target:
-            self.loaded = replace(present, proved=now)
-        else:
-            policy = ServedPolicy.load(proof, into)  # checked and warm before anybody is answered by it
-            # One assignment: an answer is made by the policy that it began with, and the one before goes when
-            # its last answer is out.
-            self.loaded = Loaded(policy, now, now, DriftWatch(proof.expected) if proof.expected else None)
-            self.switches += 1
-            say(
-                "switched",
-                model=self.model,
-                version=proof.target.version,
-                model_root=proof.target.root,
-                before=present.target.version if present else None,
-                seconds=round(seconds, 3),
-            )
-        self.refused = None
+        policy = ServedPolicy.load(proof, into)  # checked and warm before anybody is answered by it
+        # One assignment: an answer is made by the policy that it began with, and the one before goes when
+        # its last answer is out.
+        self.loaded = Loaded(policy, now, now, DriftWatch(proof.expected) if proof.expected else None)
+        self.refused = self.doubt = None
+        self.switches += 1
+        say(
+            "switched",
+            model=self.model,
+            version=proof.target.version,
+            model_root=proof.target.root,
+            before=present.target.version if present else None,
+            seconds=round(seconds, 3),
+        )
 
     def _withdraw(self, version: int | None, reasons: tuple[str, ...]) -> None:
         """Answer no more: what is served was found false, or its owner took the alias away."""
         if self.loaded is not None:
             say("withdrawn", model=self.model, version=self.loaded.target.version, reasons=list(reasons))
-        self.loaded = None
+        self.loaded = self.doubt = None
         self._refuse(version, "false", reasons)
 
     def _refuse(self, version: int | None, outcome: Outcome, reasons: tuple[str, ...]) -> None:
@@ -190,6 +219,11 @@ class PolicyWatch:
             say("refused", model=self.model, version=version, outcome=outcome, reasons=list(reasons))
         self.refusals += 1
         self.refused = Refused(version, outcome, reasons, time.monotonic())
+
+
+def _later(moment: float) -> bool:
+    """Whether enough time went by since ``moment``, of the monotonic clock, to try again."""
+    return time.monotonic() - moment >= _AGAIN_SECONDS
 
 
 class Looker:

@@ -147,7 +147,11 @@ class Ledger:
 
     def account(self, pipeline: str) -> list[Entry]:
         """Every entry of this writer's pipeline, in the order of the chain."""
-        return self._reader.account(self.writer, pipeline)
+        return self._reader.entries(self.writer, pipeline)
+
+    def entries(self) -> list[Entry]:
+        """Every entry of this writer, in all its pipelines, in the order of the chain."""
+        return self._reader.entries(self.writer)
 
     def looks(self, test_data: str) -> int:
         """How many openings of this writer have named this held-out data."""

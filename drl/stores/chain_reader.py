@@ -58,11 +58,11 @@ class LedgerReader:
         """How many openings of a writer, in all pipelines, have named this held-out data."""
         return int(self._view("looks", Web3.to_checksum_address(writer), "0x" + test_data))
 
-    def account(self, writer: str, pipeline: str) -> list[Entry]:
-        """Every entry of a writer's pipeline, in the order of the chain."""
+    def entries(self, writer: str, pipeline: str | None = None) -> list[Entry]:
+        """Every entry of a writer, of one pipeline or of all, in the order of the chain."""
         with self._rpc.reaching("asking for the newest block"):
             head = self._rpc.web3.eth.block_number
-        topics: Topics = [_word(writer), "0x" + pipeline_id(pipeline)]
+        topics: Topics = [_word(writer), *([] if pipeline is None else ["0x" + pipeline_id(pipeline)])]
         return [
             entry
             for first in range(self._first_block, head + 1, _SPAN)

@@ -61,8 +61,14 @@ class ChainView:
 
     def entries(self) -> list[Entry]:
         """Every entry of the writer's pipeline, in the order of the chain."""
-        reader = LedgerReader(self._rpc, self._contract, first_block=self._first_block)
-        return reader.account(self._writer, self._pipeline)
+        return self._reader().entries(self._writer, self._pipeline)
+
+    def writer_entries(self) -> list[Entry]:
+        """Every entry of the writer, in all its pipelines, in the order of the chain."""
+        return self._reader().entries(self._writer)
+
+    def _reader(self) -> LedgerReader:
+        return LedgerReader(self._rpc, self._contract, first_block=self._first_block)
 
     def final(self, block_number: int) -> bool:
         """Whether a block counts as final."""

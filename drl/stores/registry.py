@@ -127,18 +127,6 @@ class ModelRegistry(RunTracker):
                 token = page.token or ""
         return sorted(names)
 
-    def runs(self, model: str) -> dict[int, str]:
-        """For each version of ``model`` that a pipeline registered, the key of its run."""
-        wanted = f"name = '{quotable(model)}'"
-        with self.refusals(f"versions of {model}"):
-            found: dict[int, str] = {}
-            token = None
-            while token is None or token:
-                page = self._client.search_model_versions(wanted, page_token=token)
-                found |= {int(v.version): str(v.tags[RUN_KEY]) for v in page if RUN_KEY in v.tags}
-                token = page.token or ""
-        return found
-
     def set_champion(self, model: str, version: int | None, *, expected: int | None) -> bool:
         """Move the champion alias to ``version``, None for nowhere, if it still points to ``expected``.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from airflow_runs import AirflowBundle, write_pipeline
+from mlflow import MlflowClient
 from operator_runs import Interrupted, Interruptions, OperatorRun, replay_steps
 
 from drl.champions.rollback import Champions, roll_back
@@ -120,6 +121,18 @@ def test_a_rollback_ended_before_each_call_is_made_once(
     assert rolling_interrupted("rolled_before", "before") >= 5
     assert [n for n in second.journal.names() if n.startswith("rollback")] == ROLLBACK
     assert sum(isinstance(e, Note) for e in connections.ledger().account("rolled_before")) == 3
+
+
+def test_a_registry_from_an_old_backup_makes_no_earlier_champion(
+    airflow_here: AirflowBundle, recorded: dict[str, StepResult]
+) -> None:
+    model = "restored"
+    promoted(airflow_here, recorded, model, 2)
+    mlflow = MlflowClient(os.environ["DRL_MLFLOW_URI"])
+    mlflow.delete_model_version(model, "2")
+    mlflow.set_registered_model_alias(model, "champion", "1")
+    with pytest.raises(ConflictError, match="points to version 1, and the statements on the ledger to 2"):
+        rolling(model)
 
 
 def test_a_rollback_is_signed_noted_and_sealed_once(rolled: list[OperatorRun]) -> None:

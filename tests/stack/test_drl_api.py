@@ -261,7 +261,7 @@ def test_the_alias_moves_fifty_times_under_load(server: Server, model: ServedMod
     settings = ApiSettings(
         (model.name,), model.trust(), os.environ["DRL_MLFLOW_URI"], tmp_path, watch_seconds=0.05
     )
-    service = Service(settings, prove=lambda target, into: _taken(made[target.version], target, into))
+    service = Service(settings, prove=lambda target, into, **_: _taken(made[target.version], target, into))
     with suspended(server.process), in_a_thread(service) as address:  # it would look at every move too
         here = Server(address, psutil.Process(), tmp_path / "none", {})
         model.move(1)

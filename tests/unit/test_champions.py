@@ -9,11 +9,11 @@ import pytest
 
 from drl.champions.history import Policy, champion, history, rollbacks
 from drl.champions.rollback import target
-from drl.digest import canonical_json, sha256_bytes
-from drl.errors import InputError
+from drl.digest import sha256_bytes
+from drl.errors import Falsified, InputError, Undetermined
 from drl.record.dsse import sign
 from drl.record.keys import load_signer
-from drl.record.ledger import Note, Opening, Receipt, pipeline_id
+from drl.record.ledger import Closing, Entry, Note, Opening, Receipt, Verdict, pipeline_id
 from drl.record.predicates import promotion_statement, rollback_statement
 from drl.steps.journal import RunJournal
 from drl.stores.registry import ChampionInfo
@@ -38,6 +38,8 @@ class Documents(dict[str, bytes]):
     """First-writer-wins documents in memory, a stand-in for the store."""
 
     def read(self, key: str) -> bytes:
+        if key not in self:
+            raise InputError(f"{key}: there is none", remedy="look at the bucket")
         return self[key]
 
     def write_once(self, key: str, data: bytes) -> tuple[bytes, bool]:
@@ -53,59 +55,66 @@ class World:
     def __init__(self, keys: Path) -> None:
         self.signer = load_signer(keys, "release")
         self.documents = Documents()
-        self.entries: list[Note] = []
+        self.entries: list[Entry] = []
 
     def journal(self, number: int) -> RunJournal:
-        journal = RunJournal(self.documents, f"cartpole/run-{number}")
-        opening = Opening(f"{number:064x}", None, 0, replace(RECEIPT, run=number))
-        journal.write("opening.json", canonical_json({"entry": opening.to_json()}))
-        return journal
+        return RunJournal(self.documents, f"cartpole/run-{number}")
+
+    def run(self, number: int, model: str = "m", verdict: Verdict = "PROMOTE") -> None:
+        """Open and close a run, unless that was done."""
+        if any(entry.receipt.run == number for entry in self.entries):
+            return
+        intent = {"predicateType": "intent", "predicate": {"run": f"cartpole/run-{number}"}}
+        release = {"predicateType": "release", "subject": [{"name": model}], "predicate": {"of": number}}
+        self.entries.append(Opening(self._seal(intent), None, 0, self._receipt(number)))
+        self.entries.append(Closing(self._seal(release), verdict, self._receipt(number)))
 
     def policy(self, number: int | None) -> dict[str, str] | None:
         return None if number is None else {"version": str(number), "root": f"{number:064x}"}
 
-    def promote(self, number: int, replaced: int | None, outcome: str = "promoted") -> None:
-        self._keep(
-            number,
-            "promotion",
-            promotion_statement(
-                release="dd" * 32,
-                model="m",
-                root=f"{number:064x}",
-                version=str(number),
-                alias="champion",
-                outcome=outcome,
-                replaced=self.policy(replaced),
-                decided=AT,
-            ),
+    def promote(self, number: int, replaced: int | None, outcome: str = "promoted", model: str = "m") -> None:
+        self.run(number, model)
+        statement = promotion_statement(
+            release="dd" * 32,
+            model=model,
+            root=f"{number:064x}",
+            version=str(number),
+            alias="champion",
+            outcome=outcome,
+            replaced=self.policy(replaced),
+            decided=AT,
         )
+        self.entries.append(Note(self._seal(statement), self._receipt(number)))
 
-    def fall(self, number: int, restored: int | None, name: str = "rollback-1") -> None:
-        self._keep(
-            number,
-            name,
-            rollback_statement(
-                release="dd" * 32,
-                model="m",
-                root=f"{number:064x}",
-                version=str(number),
-                alias="champion",
-                restored=self.policy(restored),
-                reason="it overheats",
-                decided=AT,
-            ),
+    def fall(self, number: int, restored: int | None) -> None:
+        statement = rollback_statement(
+            release="dd" * 32,
+            model="m",
+            root=f"{number:064x}",
+            version=str(number),
+            alias="champion",
+            restored=self.policy(restored),
+            reason="it overheats",
+            decided=AT,
         )
+        self.entries.append(Note(self._seal(statement), self._receipt(number)))
 
-    def _keep(self, number: int, name: str, statement: dict) -> None:
-        envelope = sign(statement, [self.signer])
-        self.journal(number).write(f"{name}.dsse.json", envelope)
-        place = len(self.entries)
-        receipt = replace(RECEIPT, run=number, block_number=10 + place // 2, log_index=place % 2)
-        self.entries.append(Note(sha256_bytes(envelope), receipt))
+    def lose(self, entry: Entry) -> None:
+        assert isinstance(entry, Note)
+        del self.documents[f"sha256/{entry.statement}"]
 
     def changes(self) -> list:
-        # Journals in the wrong order: the ledger's order counts.
-        return history([self.journal(n) for n in range(9, 0, -1)], self.entries)
+        return history("m", self.entries[::-1], self.documents)  # the order on the chain counts
+
+    def _seal(self, statement: dict) -> str:
+        envelope = sign(statement, [self.signer])
+        digest = sha256_bytes(envelope)
+        self.documents[f"sha256/{digest}"] = envelope
+        return digest
+
+    def _receipt(self, number: int) -> Receipt:
+        place = len(self.entries)
+        return replace(RECEIPT, run=number, block_number=10 + place // 2, log_index=place % 2)
 
 
 @pytest.fixture
@@ -137,22 +146,46 @@ def test_the_newest_promotion_or_rollback_on_the_ledger_names_the_champion(world
     assert world.changes()[3].reason == "it overheats"
 
 
-def test_what_is_not_on_the_ledger_under_its_run_counts_for_nothing(world: World) -> None:
+def test_what_is_not_on_the_ledger_counts_for_nothing(world: World) -> None:
     world.promote(1, None)
     world.promote(2, 1)
-    kept = world.entries.pop()
+    world.entries.pop()
     assert version(champion(world.changes())) == 1
-    world.entries.append(replace(kept, receipt=replace(kept.receipt, run=7)))
+
+
+def test_a_note_on_a_run_that_was_not_closed_with_promote_makes_no_champion(world: World) -> None:
+    world.promote(1, None)
+    world.run(2, verdict="HOLD")
+    world.promote(2, 1)
     assert version(champion(world.changes())) == 1
-    world.entries[-1] = replace(kept, statement="ab" * 32)
+
+
+def test_other_models_have_champions_of_their_own(world: World) -> None:
+    world.promote(1, None)
+    world.promote(2, None, model="other")
+    world.lose(world.entries[-1])
     assert version(champion(world.changes())) == 1
+
+
+def test_a_note_without_its_statement_leaves_it_open_who_is_champion(world: World) -> None:
+    world.promote(1, None)
+    world.promote(2, 1)
+    world.lose(world.entries[-1])
+    with pytest.raises(Undetermined, match=r"who is champion of m: transaction 0x33.* about run 2 of") as told:
+        world.changes()
+    assert f"put sha256/{world.entries[-1].statement} back" in told.value.remedy
+    world.promote(3, 2)
+    assert version(champion(world.changes())) == 3, "whatever it said, version 3 came later"
+    world.fall(3, 2)
+    world.documents[f"sha256/{world.entries[-1].statement}"] = b"{}"
+    with pytest.raises(Falsified, match="other bytes"):
+        world.changes()
 
 
 def test_rollbacks_are_counted_in_their_order(world: World) -> None:
-    for number in (2, 10, 1):
-        world.fall(4, None, f"rollback-{number}")
+    for name in ("rollback-2", "rollback-10", "rollback-1", "rollback-x", "promotion"):
+        world.journal(4).write(f"{name}.dsse.json", b"{}")
     world.journal(4).write("rollback-1.note.json", b"{}")
-    world.journal(4).write("rollback-x.dsse.json", b"{}")
     assert rollbacks(world.journal(4)) == ["rollback-1", "rollback-2", "rollback-10"]
 
 

@@ -16,7 +16,7 @@ from drl.artifact import Artifact
 from drl.champions.audit import Auditor, ChampionAudit, Remark
 from drl.champions.rollback import Champions
 from drl.digest import canonical_json, sha256_bytes
-from drl.errors import StoreError
+from drl.errors import InputError, StoreError
 from drl.record.dsse import sign
 from drl.record.keys import load_signer
 from drl.record.ledger import Closing, Entry, Note, Opening, Receipt, pipeline_id
@@ -40,13 +40,14 @@ RECEIPT = Receipt(
     block_time=int(time.time()),
     log_index=0,
 )
-INTENT = b'{"intent": 1}'
 POLICY = [Artifact(f"policy.{kind}", digest * 32, 7) for kind, digest in (("json", "a1"), ("onnx", "a2"))]
 ROOT = artifacts_root(POLICY)
 
 
 class Documents(dict[str, bytes]):
     def read(self, key: str) -> bytes:
+        if key not in self:
+            raise InputError(f"{key}: there is none", remedy="look at the bucket")
         return self[key]
 
     def write_once(self, key: str, data: bytes) -> tuple[bytes, bool]:
@@ -61,7 +62,7 @@ class World:
     """One champion that is as it should be; tests change one thing."""
 
     documents: Documents
-    entries: list[Entry]
+    ledger: list[Entry]
     locks: dict[str, Lock]
     alias: ChampionInfo | None = field(
         default_factory=lambda: ChampionInfo("cartpole", 1, ROOT, RUN, tuple(POLICY))
@@ -71,11 +72,11 @@ class World:
     def champion(self, model: str) -> ChampionInfo | None:
         return self.alias
 
-    def runs(self, model: str) -> dict[int, str]:
-        return {1: RUN}
-
     def account(self, pipeline: str) -> list[Entry]:
-        return self.entries
+        return self.ledger
+
+    def entries(self) -> list[Entry]:
+        return self.ledger
 
     def final(self, block_number: int) -> bool:
         return block_number <= self.final_up_to
@@ -96,7 +97,8 @@ def world(tmp_path: Path) -> World:
     signer = load_signer(tmp_path / "keys", "release")
     documents = Documents()
     journal = RunJournal(documents, RUN)
-    opening = Opening(sha256_bytes(INTENT), None, 0, RECEIPT)
+    intent = sign({"predicateType": "intent", "predicate": {"run": RUN}}, [signer])
+    opening = Opening(sha256_bytes(intent), None, 0, RECEIPT)
     release = sign(
         release_statement(
             intent=opening.intent,
@@ -126,7 +128,7 @@ def world(tmp_path: Path) -> World:
     closing = Closing(sha256_bytes(release), "PROMOTE", replace(RECEIPT, block_number=6))
     note = Note(sha256_bytes(promotion), replace(RECEIPT, block_number=7))
     for name, data in {
-        "intent.dsse.json": INTENT,
+        "intent.dsse.json": intent,
         "release.dsse.json": release,
         "promotion.dsse.json": promotion,
         "opening.json": canonical_json({"entry": opening.to_json()}),
@@ -134,6 +136,7 @@ def world(tmp_path: Path) -> World:
         "resolved.json": canonical_json({"spec": {"registration": {"retention_days": 30}}}),
     }.items():
         journal.write(name, data)
+        documents[f"sha256/{sha256_bytes(data)}"] = data
     until = datetime.now(UTC) + timedelta(days=31)
     sealed = {
         a.sha256: a.size for a in [*POLICY, Artifact("report.html", "a3" * 32, 9), *journal.envelopes()]
@@ -160,7 +163,7 @@ def _no_alias(world: World) -> None:
 
 
 def _closing_gone(world: World) -> None:
-    del world.entries[1]
+    del world.ledger[1]
 
 
 def _not_final(world: World) -> None:
@@ -192,10 +195,16 @@ def _written_over(world: World) -> None:
 
 
 def _chain_down(world: World) -> None:
-    def account(_: str) -> list[Entry]:
+    def down(*_: str) -> list[Entry]:
         raise StoreError("no usable answer from the chain", remedy="start it")
 
-    world.account = account
+    world.account = world.entries = down
+
+
+def _statement_gone(world: World) -> None:
+    note = world.ledger[-1]
+    assert isinstance(note, Note)
+    del world.documents[f"sha256/{note.statement}"]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +225,7 @@ def _chain_down(world: World) -> None:
         (_lock_short, "false", r"locks: policy\.onnx: locked until .* promised"),
         (_written_over, "false", r"locks: policy\.json: 8 bytes lie above the sealed 7"),
         (_chain_down, "undetermined", "alias: no usable answer from the chain"),
+        (_statement_gone, "undetermined", "alias: who is champion of cartpole: transaction 0x"),
     ],
 )
 def test_one_thing_that_is_not(
@@ -236,6 +246,6 @@ def test_no_lock_is_asked_for_after_the_retention(world: World) -> None:
 
 def test_a_model_without_a_champion_is_passed_over(world: World) -> None:
     world.alias = None
-    world.entries.clear()
+    world.ledger.clear()
     champions: Any = Champions(world, world, world.documents)
     assert Auditor(champions, world, world, lambda *_: []).audit("cartpole") is None

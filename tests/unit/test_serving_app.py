@@ -43,7 +43,7 @@ class Registry:
     def target(self, model: str, version: int) -> Target:
         return target_of(self.folder, model=model)
 
-    def prove(self, target: Target, into: Path) -> Proof:
+    def prove(self, target: Target, into: Path, *, drift: bool) -> Proof:
         for name in FILES:
             (into / name).write_bytes((self.folder / name).read_bytes())
         return proof_of(self.folder, model=target.model)

@@ -22,7 +22,7 @@ TARGET = Target("pole", 2, "b" * 64, "pole/run-2")
 
 
 def change(outcome: str, version: int, root: str, restored: Policy | None = None) -> Change:
-    return Change(outcome, Policy(version, root), None, restored, None, "pole/run", "promotion", None)  # type: ignore[arg-type]
+    return Change(outcome, Policy(version, root), None, restored, None, "pole/run", None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

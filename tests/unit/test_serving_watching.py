@@ -32,7 +32,7 @@ class Deployment:
     def target(self, model: str, version: int) -> Target:
         return proof_of(self.folders[version], version=version).target
 
-    def prove(self, target: Target, into: Path) -> Proof:
+    def prove(self, target: Target, into: Path, *, drift: bool) -> Proof:
         self.proved.append(target.version)
         outcome, reason = self.answers.get(target.version, ("holds", ""))
         if outcome == "undetermined":
@@ -121,27 +121,58 @@ def test_an_alias_that_points_nowhere_ends_the_answers(there: Deployment, watch:
     assert served(watch) == 1
 
 
+def aged(watch: PolicyWatch) -> None:
+    """An hour goes by."""
+    assert watch.loaded is not None
+    watch.loaded = replace(watch.loaded, proved=watch.loaded.proved - 3600)
+    watch.doubt = watch.doubt and replace(watch.doubt, at=watch.doubt.at - 3600)
+
+
 def test_what_is_served_is_proved_again_and_withdrawn_when_found_false(
-    there: Deployment, tmp_path: Path
+    there: Deployment, watch: PolicyWatch
 ) -> None:
-    watch = PolicyWatch(
-        "pole", "champion", registry=there, prove=there.prove, folder=tmp_path / "again", prove_seconds=0
-    )
     watch.look()
     before = watch.loaded
+    watch.look()
+    assert there.proved == [1]
+    aged(watch)
     watch.look()
     assert there.proved == [1, 1]
     assert before is not None
     assert watch.loaded is not None
     assert watch.loaded.policy is before.policy, "the same policy, with a younger proof"
     there.answers[1] = ("undetermined", "the store cannot be reached")
+    aged(watch)
     watch.look()
+    watch.look()
+    assert there.proved == [1, 1, 1], "not tried again at every look"
     assert served(watch) == 1, "nobody knows better: it goes on"
-    assert watch.refused is not None
-    watch.refused = replace(watch.refused, at=watch.refused.at - 60)
+    assert watch.doubt is not None
+    assert watch.doubt.reasons == ("the store cannot be reached",)
     there.answers[1] = ("false", "check 10: revoked")
+    aged(watch)
+    watch.look()
+    assert (served(watch), watch.doubt) == (None, None)
+
+
+@pytest.mark.parametrize("elsewhere", ["the registry is away", "the alias names what is false"])
+def test_what_is_served_is_proved_again_wherever_the_alias_points(
+    there: Deployment, watch: PolicyWatch, elsewhere: str
+) -> None:
+    watch.look()
+    there.gone = elsewhere == "the registry is away"
+    there.alias, there.answers[2] = 2, ("false", "check 14: another verdict")
+    there.answers[1] = ("undetermined", "the newest promotion on the ledger makes version 2 the champion")
+    aged(watch)
+    watch.look()
+    assert served(watch) == 1, "superseded, and nothing better can be proved"
+    assert watch.doubt is not None
+    there.answers[1] = ("false", "revoked at 2026-11-30")
+    aged(watch)
     watch.look()
     assert served(watch) is None
+    assert watch.refused is not None
+    assert watch.refused.reasons == ("revoked at 2026-11-30",)
 
 
 def test_files_that_are_not_the_proved_ones_do_not_replace_what_is_served(
@@ -166,7 +197,7 @@ def test_nothing_of_earlier_targets_stays_on_the_disk(
 
 
 def test_a_prover_that_breaks_is_a_refusal_that_is_told(there: Deployment, tmp_path: Path) -> None:
-    def full(target: Target, into: Path) -> Proof:
+    def full(target: Target, into: Path, *, drift: bool) -> Proof:
         raise OSError("no space left on device")
 
     watch = PolicyWatch(
