@@ -107,11 +107,13 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "/readyz",
         tags=["health"],
         response_model=Readiness,
-        responses={503: {"model": Readiness, "description": "A policy is not served"}},
+        responses={503: {"model": Readiness, "description": "No policy is served, or not all were proved"}},
     )
-    async def readyz() -> Response:
-        """Whether every policy answers; also what is not as it should be while they do."""
+    async def readyz(request: Request) -> Response:
+        """Whether requests should come here; to whoever may read, also what is not as it should be."""
         found = service.readiness()
+        if not request.state.may_read:
+            found["problems"] = None
         return JSONResponse(found, status_code=200 if found["ready"] else 503)
 
     @app.get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from drl.errors import DrlError, Undetermined
+from drl.errors import DrlError, InputError, Undetermined
 from drl.local.home import Home
 
 app = typer.Typer(
@@ -78,17 +79,33 @@ def _serve(policies: tuple[str, ...], trust: Path | None, port: int | None, conf
         _use_stack()
     given = {"policies": policies, "trust": trust, "port": port}
     settings = ApiSettings.from_file(config, **given) if config else ApiSettings.from_environment(**given)
+    if not settings.trust.is_file():
+        raise InputError(f"{settings.trust}: there is no trust policy", remedy="make one: drl trust init")
+    listening = _listen(settings.host, settings.port)
     service = Service(settings)
-    say("serving", address=f"http://{settings.host}:{settings.port}", policies=list(settings.policies))
-    uvicorn.run(
-        create_app(service),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
+    port = listening.getsockname()[1]
+    say("serving", address=f"http://{settings.host}:{port}", policies=list(settings.policies))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(service),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
     )
+    server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise InputError(
+            f"port {port} of {host} cannot be listened on: {error.strerror}",
+            remedy="end what listens there, or give another --port",
+        ) from error
 
 
 def _use_stack() -> None:

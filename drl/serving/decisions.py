@@ -20,7 +20,9 @@ from drl.serving.child import run_child
 from drl.serving.lines import say
 from drl.serving.proof import Target
 
-_MOST_QUEUED = 100_000
+_MOST_QUEUED = 64 << 20
+_MOST_KEPT = 512 << 20
+_OVERHEAD = 500  # of the objects around the arrays
 _SHIP_SECONDS = 120.0
 
 
@@ -44,6 +46,11 @@ class Decision:
     observations: npt.NDArray[np.float32]
     actions: npt.NDArray[Any]
 
+    @property
+    def size(self) -> int:
+        """Bytes in memory, nearly."""
+        return self.observations.nbytes + self.actions.nbytes + _OVERHEAD
+
     def lines(self) -> list[str]:
         """One JSON line for each observation."""
         common = {
@@ -63,14 +70,16 @@ class Decision:
 
 
 class DecisionLog:
-    """Keeps decisions without letting anybody wait: a full queue drops the oldest, and counts them.
+    """Keeps decisions without letting anybody wait: what has no room drops the oldest, and counts it.
+
+    There is room for 64 MiB in memory, as arrays, and for 512 MiB in the folder, as JSON lines.
 
     Args:
         folder: for what was not shipped yet; what an earlier process left there is shipped too.
         to: ``s3://BUCKET/PREFIX``.
 
     Attributes:
-        dropped: decisions lost because the queue was full.
+        dropped: observations lost because memory or folder were full.
         shipped: observations that are in the bucket.
         trouble: why the last shipment failed; None when it did not.
     """
@@ -81,22 +90,38 @@ class DecisionLog:
         self.trouble: str | None = None
         self._folder, self._to = folder, to
         self._queue: deque[Decision] = deque()
-        self._lock = threading.Lock()
+        self._queued = 0
+        self._lock, self._shipping = threading.Lock(), threading.Lock()
 
     def add(self, decision: Decision) -> None:
         """Queue a decision."""
         with self._lock:
-            if len(self._queue) >= _MOST_QUEUED:
-                self._queue.popleft()
-                self.dropped += 1
             self._queue.append(decision)
+            self._queued += decision.size
+            while self._queued > _MOST_QUEUED:
+                oldest = self._queue.popleft()
+                self._queued -= oldest.size
+                self.dropped += len(oldest.observations)
 
     def ship(self) -> None:
-        """Write what is queued, and let a child ship every file that is there. Called by one thread."""
-        self._write()
-        files = sorted(self._folder.glob("*.jsonl"))
-        if not files:
-            return
+        """Write what is queued, and let a child ship every file that is there."""
+        with self._shipping:
+            self._write()
+            if files := self._bounded(sorted(self._folder.glob("*.jsonl"))):
+                self._ship(files)
+
+    def _bounded(self, files: list[Path]) -> list[Path]:
+        """The newest files that there is room for; the others are dropped."""
+        room, kept = _MOST_KEPT, len(files)
+        while kept and (room := room - files[kept - 1].stat().st_size) >= 0:
+            kept -= 1
+        for file in files[:kept]:
+            with file.open("rb") as lines:
+                self.dropped += sum(1 for _ in lines)
+            file.unlink()
+        return files[kept:]
+
+    def _ship(self, files: list[Path]) -> None:
         question = {"files": [str(f.absolute()) for f in files], "to": self._to}
         try:
             answer = run_child("drl.serving.ship", question, seconds=_SHIP_SECONDS)
@@ -112,7 +137,7 @@ class DecisionLog:
 
     def _write(self) -> None:
         with self._lock:
-            taken, self._queue = self._queue, deque()
+            taken, self._queue, self._queued = self._queue, deque(), 0
         if taken:
             name = f"{time.time_ns()}-{secrets.token_hex(4)}"
             draft = self._folder / f"{name}.part"

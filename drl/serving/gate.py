@@ -53,7 +53,7 @@ class Gate:
             return
         begin, headers, status = time.perf_counter(), dict(scope["headers"]), 500
         request_id = _request_id(headers)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, may_read=self._may_read(headers))
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -101,6 +101,10 @@ class Gate:
         if self._service.keys is None or scheme.lower() != "bearer":
             return None
         return self._service.keys.find(presented.strip())
+
+    def _may_read(self, headers: dict[bytes, bytes]) -> bool:
+        key = self._known(headers)
+        return self._service.keys is None or (key is not None and "read" in key.roles)
 
     def _limit(self, name: str) -> None:
         if wait := self._service.rates.wait(name):

@@ -94,12 +94,13 @@ class PoliciesAnswer(_Closed):
 
 
 class Readiness(_Closed):
-    """Whether every policy answers, and what is not as it should be."""
+    """Whether requests should come here, and what is not as it should be."""
 
-    ready: bool
+    ready: bool = Field(description="A policy answers, and no other is still to be proved for the first time")
+    complete: bool = Field(description="Every policy answers")
     policies: dict[str, int | None]
     servers: dict[str, bool]
-    problems: list[str]
+    problems: list[str] | None = Field(description="null for whoever may not read")
 
 
 class Problem(BaseModel):

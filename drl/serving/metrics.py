@@ -65,7 +65,7 @@ class ServedCollector(Collector):
         yield up
         if (log := self._service.decisions) is not None:
             yield CounterMetricFamily("drl_api_decisions_shipped", "Observations in the bucket", log.shipped)
-            yield CounterMetricFamily("drl_api_decisions_dropped", "Decisions lost", log.dropped)
+            yield CounterMetricFamily("drl_api_decisions_dropped", "Observations lost", log.dropped)
 
 
 def _loaded(found: list[tuple[PolicyWatch, Loaded]]) -> Iterator[Metric]:

@@ -71,7 +71,11 @@ class Service:
             self.decisions.ship()
 
     def readiness(self) -> dict[str, Any]:
-        """Whether every policy answers, and everything that is not as it should be."""
+        """Whether requests should come here, and everything that is not as it should be.
+
+        They should once every policy is served or was refused, as long as any is served: one that was
+        withdrawn takes no answer from the callers of the others.
+        """
         problems = self.behind.problems()
         for watch in self.watches.values():
             if watch.registry_trouble:
@@ -86,8 +90,10 @@ class Service:
                 problems.append(f"{watch.model}: not proved yet")
         if self.decisions is not None and self.decisions.trouble:
             problems.append(f"decisions are not shipped: {self.decisions.trouble}")
+        watches = self.watches.values()
         return {
-            "ready": all(watch.loaded for watch in self.watches.values()),
+            "ready": any(w.loaded for w in watches) and all(w.loaded or w.refused for w in watches),
+            "complete": all(w.loaded for w in watches),
             "policies": {
                 name: watch.loaded.target.version if watch.loaded else None
                 for name, watch in self.watches.items()

@@ -171,7 +171,7 @@ def test_a_note_without_its_statement_leaves_it_open_who_is_champion(world: Worl
     world.promote(1, None)
     world.promote(2, 1)
     world.lose(world.entries[-1])
-    with pytest.raises(Undetermined, match=r"who is champion of m: transaction 0x33.* about run 2 of") as told:
+    with pytest.raises(Undetermined, match=r"of m: transaction 0x33.* about run 2 of") as told:
         world.changes()
     assert f"put sha256/{world.entries[-1].statement} back" in told.value.remedy
     world.promote(3, 2)

@@ -17,6 +17,7 @@ from schemathesis import GenerationMode, openapi
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from served_policies import policy_folder, proof_of, target_of
 
+from drl.errors import Undetermined
 from drl.policy.root import FILES
 from drl.serving.access import ApiKey, KeyRing, Rates, digest_of
 from drl.serving.app import create_app
@@ -139,7 +140,29 @@ def test_without_a_proof_there_is_no_answer_but_reasons(client: TestClient, serv
     service.watches["late"].look()
     ready = client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["policies"] == {"pole": 1, "late": 1}
+    assert (ready.json()["complete"], ready.json()["policies"]) == (True, {"pole": 1, "late": 1})
+
+
+def test_a_policy_that_was_withdrawn_takes_no_answer_from_the_others(
+    client: TestClient, service: Service
+) -> None:
+    watch = service.watches["late"]
+    watch._refuse(1, "false", ("check 10: revoked",))
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["complete"]) == (200, False)
+    assert ready.json()["problems"] == ["late, version 1 not loaded: check 10: revoked"]
+    service.watches["pole"]._withdraw(1, ("check 5: other bytes",))
+    assert client.get("/readyz").status_code == 503
+
+
+def test_strangers_are_told_no_reasons(client: TestClient, service: Service) -> None:
+    service.watches["late"]._refuse(1, "false", ("check 10: revoked",))
+    service.keys = KeyRing([ApiKey(r, frozenset({r}), digest_of(f"key of {r}")) for r in ("act", "read")])  # type: ignore[list-item]
+    told = {
+        name: client.get("/readyz", headers={"Authorization": f"Bearer key of {name}"}).json()["problems"]
+        for name in ("act", "read", "nobody")
+    }
+    assert told == {"act": None, "read": ["late, version 1 not loaded: check 10: revoked"], "nobody": None}
 
 
 def test_what_is_served_says_why_it_may(client: TestClient) -> None:
@@ -233,6 +256,33 @@ def test_decisions_become_rows_with_their_model_root(
     assert [(r["row"], r["request"], r["seed"]) for r in table] == [(i, "r-1", 5) for i in range(3)]
     assert {r["model_root"] for r in table} == {loaded.target.root}
     np.testing.assert_allclose(table[0]["observation"], OBSERVATION, rtol=1e-6)
+
+
+def test_decisions_that_nobody_takes_have_a_bound(
+    client: TestClient, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away for long: the newest are kept, in memory and on the disk, and the others counted."""
+    log = service.decisions = DecisionLog(tmp_path / "decisions", "s3://bucket/x")
+    monkeypatch.setattr("drl.serving.decisions._MOST_QUEUED", 2000)
+    monkeypatch.setattr("drl.serving.decisions._MOST_KEPT", 2000)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise Undetermined("the bucket cannot be reached", remedy="wait")
+
+    monkeypatch.setattr("drl.serving.decisions.run_child", away)
+    for number in range(10):
+        client.post(ACT, json={"observation": OBSERVATION}, headers={"X-Request-Id": f"r-{number}"})
+    assert log.dropped == 7
+    for number in range(10, 20):
+        log.ship()
+        client.post(ACT, json={"observations": [OBSERVATION] * 2}, headers={"X-Request-Id": f"r-{number}"})
+    log.ship()
+    kept = sorted((tmp_path / "decisions").iterdir())
+    assert sum(file.stat().st_size for file in kept) <= 2000
+    rows = [json.loads(line)["request"] for file in kept for line in file.read_text().splitlines()]
+    assert rows[-2:] == ["r-19", "r-19"]
+    assert log.dropped + len(rows) == 10 + 2 * 10
+    assert log.trouble == "the bucket cannot be reached"
 
 
 def test_openapi_has_examples_that_are_answered(client: TestClient) -> None:
