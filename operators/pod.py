@@ -31,10 +31,9 @@ class PodStepOperator(PlacedStepOperator):
     _pod: StepPod | None = None
 
     def work(self, run: Run) -> dict[str, Any]:
-        """Return the step's summary; the pod is kept until its answer was taken."""
-        summary = self.step_work.do(run, self._perform)
-        if self._pod is not None:
-            self._pod.delete()
+        """Return the step's summary; the pod is kept until its answer was taken, or refused for good."""
+        summary = self.step_work.do(run, self._perform, self._delete)
+        self._delete()
         return summary
 
     def on_kill(self) -> None:
@@ -43,6 +42,10 @@ class PodStepOperator(PlacedStepOperator):
         The task's next try takes it up; if there is none, ``operators/pod_reaper.py`` deletes it.
         """
         self.log.warning("this task was ended; its pod works on, for the next try to take up")
+
+    def _delete(self) -> None:
+        if self._pod is not None:
+            self._pod.delete()
 
     def _perform(self, run: Run, request: StepRequest) -> Performed:
         from operators.pod_reaper import reap, task_is_over

@@ -8,7 +8,7 @@ need is in a second, optional Secret, ``step-environment``.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_value
 from kubernetes.client import models as k8s
@@ -17,6 +17,9 @@ from drl.spec import PipelineSpec, PodSettings
 from drl.steps.request import StepRequest
 from drl.training.profile import profile_environment
 from drl.training.stopping import VARIABLE as STOP_AT_CHECKPOINT
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
 
 STORE_SECRET, ENVIRONMENT_SECRET = "step-store", "step-environment"
 SERVICE_ACCOUNT = "step"
@@ -75,6 +78,12 @@ def pod_arguments(spec: PipelineSpec, settings: PodSettings, request: StepReques
         "schedule_timeout_seconds": 60 * settings.pending_minutes,
         "startup_timeout_seconds": 60 * settings.pending_minutes,
     }
+
+
+def whose(context: Context) -> dict[str, str]:
+    """Annotations that name the task; ``operators/pod_reaper.py`` asks Airflow about it."""
+    ti = context["ti"]
+    return {DAG: ti.dag_id, RUN: ti.run_id, TASK: ti.task_id}
 
 
 def _labels(spec: PipelineSpec, request: StepRequest) -> dict[str, str]:

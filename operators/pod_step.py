@@ -31,7 +31,7 @@ from drl.errors import DrlError, InputError, StoreError
 from drl.spec import PipelineSpec, PodSettings
 from drl.steps.request import StepRequest
 from operators import pod_report
-from operators.pod_manifest import ATTEMPT, DAG, RUN, TASK, pod_arguments
+from operators.pod_manifest import ATTEMPT, pod_arguments, whose
 from operators.step_log import StepLog
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ class StepPod(KubernetesPodOperator):
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
         pod.spec.enable_service_links = False  # a Service of the namespace is no setting of the step
         if context:
-            ti = context["ti"]
-            pod.metadata.annotations |= {DAG: ti.dag_id, RUN: ti.run_id, TASK: ti.task_id}
+            pod.metadata.annotations |= whose(context)
         return pod
 
     def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
@@ -148,7 +147,7 @@ class StepPod(KubernetesPodOperator):
 
     def process_pod_deletion(self, pod: V1Pod, *, reraise: bool = True) -> bool:
         """Delete what is in a new pod's way; one that ended well is not: its answer is still to be taken."""
-        if pod.status.phase == PodPhase.SUCCEEDED:
+        if pod.status.phase == PodPhase.SUCCEEDED and not pod.metadata.deletion_timestamp:
             return False
         return super().process_pod_deletion(pod, reraise=reraise)
 

@@ -6,10 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
-from drl.errors import InputError, StepError, StoreError
+from drl.errors import InputError, StepError
+from operators.cluster_errors import OutOfReach
 from operators.ray_jobs import RayJobs
 from operators.ray_status import RayJobStatus
 
@@ -43,7 +43,7 @@ class Follower:
         Raises:
             InputError: KubeRay refuses its spec, which no second try mends.
             StepError: it failed, was stopped or deleted; with the end of its log and a line for each pod.
-            StoreError: the API server was away for too long.
+            StoreError: the API server refuses, or was away for too long.
         """
         while True:
             ray_job = self._look()
@@ -60,9 +60,6 @@ class Follower:
 
         The status is asked for before the log, so that what a job that ended has printed is shown whole.
         """
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
         try:
             ray_job = self.jobs.get(self.name)
             if ray_job is None:
@@ -74,25 +71,17 @@ class Follower:
             for line in self.jobs.new_log_lines(ray_job):
                 self._last.append(line)
                 self.show(line)
-        except ApiException as error:
-            if (error.status or 0) < HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise StoreError(
-                    f"the API server refuses: {error.status} {error.reason}",
-                    remedy="apply deployment/k8s/components/kuberay, which grants what this needs",
-                ) from error
-            self._wait_for_it(error)
-            return None
-        except HTTPError as error:
+        except OutOfReach as error:
             self._wait_for_it(error)
             return None
         self._answered = time.monotonic()
         return ray_job
 
-    def _wait_for_it(self, error: Exception) -> None:
+    def _wait_for_it(self, error: OutOfReach) -> None:
         away = time.monotonic() - self._answered
         if away > self.patience_s:
-            raise StoreError(
-                f"the API server has not answered for {away:.0f} s ({type(error).__name__})",
+            raise OutOfReach(
+                f"the API server has not answered for {away:.0f} s ({error.message})",
                 remedy=f"mend it and clear this task, which finds RayJob {self.name} again",
             ) from error
         self._tell("the API server does not answer; asking again")

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from drl.errors import ConflictError, InputError, StoreError
+from operators.cluster_errors import told
 from operators.pod_log import PodLog
 from operators.ray_status import RayJobStatus
 
@@ -21,6 +22,7 @@ GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 OWNER = "drl/task"
 """Annotation that says whose job it is: the task that may adopt and delete it."""
 _LONGEST_NAME = 47  # KubeRay appends to it, and refuses longer ones
+_GRANT = "apply deployment/k8s/components/kuberay, which grants what this needs"
 
 
 def ray_job_name(owner: str) -> str:
@@ -86,16 +88,47 @@ class RayJobs:
         return created
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """The RayJob, or None when there is none."""
-        return self._ask(lambda: self.objects.get_namespaced_custom_object(**self._which(name)))
+        """The RayJob, or None when there is none.
+
+        Raises:
+            OutOfReach: the API server does not answer now; StoreError: it refuses.
+        """
+        return self._ask(name, lambda: self.objects.get_namespaced_custom_object(**self._which(name)))
 
     def delete(self, name: str) -> None:
-        """Have the RayJob deleted with its cluster and its pods; none is fine."""
+        """Have the RayJob deleted with its cluster and its pods; none is fine.
+
+        Raises:
+            OutOfReach: the API server does not answer now; StoreError: it refuses.
+        """
         self._ask(
+            name,
             lambda: self.objects.delete_namespaced_custom_object(
                 **self._which(name), propagation_policy="Foreground"
-            )
+            ),
         )
+
+    def labelled(self, selector: str) -> list[dict[str, Any]] | None:
+        """The RayJobs with these labels; None where there can be none of ours.
+
+        That is where the cluster knows no RayJobs, or this account may not list them: what grants that also
+        grants to make them.
+
+        Raises:
+            OutOfReach: the API server does not answer now; StoreError: it refuses otherwise.
+        """
+        from kubernetes.client import ApiException
+
+        with told(f"RayJobs of {self.namespace}", remedy=_GRANT):
+            try:
+                found: dict[str, Any] = self.objects.list_namespaced_custom_object(
+                    GROUP, VERSION, self.namespace, PLURAL, label_selector=selector
+                )
+            except ApiException as error:
+                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+                    return None
+                raise
+        return list(found["items"])
 
     def _wait_until_gone(self, name: str) -> None:
         end = time.monotonic() + self.deletion_s
@@ -112,6 +145,9 @@ class RayJobs:
 
         Ray's submitter prints the entrypoint's output. It is a pod of its own or, with
         ``submissionMode: SidecarMode``, a container of the head; otherwise the head's own log is read.
+
+        Raises:
+            OutOfReach: the API server does not answer now; StoreError: it refuses.
         """
         lines = []
         ended = RayJobStatus.of(ray_job).phase != "active"
@@ -121,7 +157,8 @@ class RayJobs:
             log = self._logs.setdefault(
                 pod.metadata.uid, PodLog(self.core, self.namespace, pod.metadata.name, name)
             )
-            lines += log.new_lines(ended=ended)
+            with told(f"log of pod {pod.metadata.name}", remedy=_GRANT):
+                lines += log.new_lines(ended=ended)
         return lines
 
     def submitters(self, ray_job: dict[str, Any]) -> list[Any]:
@@ -156,7 +193,8 @@ class RayJobs:
         return [_of_pod(pod) for pod in {pod.metadata.uid: pod for pod in pods}.values()]
 
     def _pods(self, selector: str) -> list[Any]:
-        pods = self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
+        with told(f"pods of {self.namespace}", remedy=_GRANT):
+            pods = self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
         return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
 
     def _create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
@@ -165,43 +203,35 @@ class RayJobs:
 
         where = self._which(manifest["metadata"]["name"])
         del where["name"]
-        try:
-            created: dict[str, Any] = self.objects.create_namespaced_custom_object(**where, body=manifest)
-        except ApiException as error:
-            if error.status == HTTPStatus.CONFLICT:
-                return None
-            if error.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
-                raise InputError(
-                    f"the API server refuses the RayJob: {error.body}", remedy="mend what it names"
-                ) from error
-            raise self._refused(error) from error
+        with told(f"making a RayJob in {self.namespace}", remedy=_GRANT):
+            try:
+                created: dict[str, Any] = self.objects.create_namespaced_custom_object(**where, body=manifest)
+            except ApiException as error:
+                if error.status == HTTPStatus.CONFLICT:
+                    return None
+                if error.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+                    raise InputError(
+                        f"the API server refuses the RayJob: {error.body}", remedy="mend what it names"
+                    ) from error
+                if error.status == HTTPStatus.NOT_FOUND:
+                    raise StoreError(
+                        f"the cluster knows no RayJobs, or no namespace {self.namespace}",
+                        remedy="install the KubeRay operator and its custom resources",
+                    ) from error
+                raise
         return created
 
-    def _ask(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    def _ask(self, name: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
         """What the call returns; None for an object that is not there."""
         from kubernetes.client import ApiException
 
-        try:
-            return call()
-        except ApiException as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-
-    def _refused(self, error: Any) -> StoreError:
-        if error.status == HTTPStatus.NOT_FOUND:
-            return StoreError(
-                f"the cluster knows no RayJobs, or no namespace {self.namespace}",
-                remedy="install the KubeRay operator and its custom resources",
-            )
-        if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
-            return StoreError(
-                f"this account may not make RayJobs in {self.namespace}: {error.reason}",
-                remedy="apply deployment/k8s/components/kuberay, which grants it",
-            )
-        return StoreError(
-            f"the API server answers {error.status} {error.reason}", remedy="try again, then look at its log"
-        )
+        with told(f"RayJob {name} in {self.namespace}", remedy=_GRANT):
+            try:
+                return call()
+            except ApiException as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
 
     def _require_owner(self, found: dict[str, Any], owner: str) -> None:
         other = found["metadata"].get("annotations", {}).get(OWNER)

@@ -18,6 +18,7 @@ from operators.pod_manifest import ATTEMPT, pod_arguments
 RAY_VERSION = "2.60.0"
 """That of requirements.lock. KubeRay asks nodes of 2.53 or later for their health by HTTP, without wget."""
 COMPONENT = {"app.kubernetes.io/name": "ray", "app.kubernetes.io/component": "ray"}
+SELECTOR = "app.kubernetes.io/name=ray,app.kubernetes.io/part-of=drl"
 _KEPT_S = 600  # pods stay for so long after the end, for their logs
 _SUBMITTER = k8s.V1ResourceRequirements(
     requests={"cpu": "100m", "memory": "512Mi"}, limits={"cpu": "500m", "memory": "512Mi"}

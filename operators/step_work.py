@@ -3,7 +3,8 @@
 A placement is an operator that holds a :class:`StepWork` and hands it a function that lets the step run
 somewhere: a subprocess (``operators/step.py``), a pod (``operators/pod.py``) or a RayJob
 (``operators/ray_step.py``). That function gets the run and a request that lies in the store, and returns what
-it saw once the step has ended well; it raises when the step failed.
+it saw once the step has ended well; it raises when the step failed. An answer that is refused would be
+refused again, so what gave it is not to be taken up by the next try: the placement is told to throw it away.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from drl.errors import Falsified, Missing, Undetermined
 from operators.base import Run
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset
 
     from drl.artifact import Artifact
-    from drl.steps.request import StepName, StepRequest
+    from drl.steps.request import StepName, StepRequest, StepResult
 
 _log = logging.getLogger(__name__)
 
@@ -52,14 +54,24 @@ class StepWork:
     placement: str
     outlet: Asset | None
 
-    def do(self, run: Run, perform: Callable[[Run, StepRequest], Performed]) -> dict[str, Any]:
-        """Return the step's summary; a step that was accepted before is not run again."""
+    def do(
+        self,
+        run: Run,
+        perform: Callable[[Run, StepRequest], Performed],
+        discard: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """Return the step's summary; a step that was accepted before is not run again.
+
+        Args:
+            perform: lets the step run.
+            discard: throws away what ``perform`` keeps for a later try; called where its answer is refused.
+        """
         from drl.steps.accept import sign_statements
 
         if run.journal.has(f"{self.step}.json"):
             _log.info("accepted before; nothing to do")
         else:
-            self._accept(run, perform(run, self._asked(run)))
+            self._accept(run, perform(run, self._asked(run)), discard)
         sign_statements(run.journal, self.step, run.steps_signer)
         if self.outlet:
             run.context["outlet_events"][self.outlet].extra = {"run": run.key, "step": self.step}
@@ -87,15 +99,40 @@ class StepWork:
         run.store.write_once(request.key, canonical_json(request.to_json()))
         return request
 
-    def _accept(self, run: Run, performed: Performed) -> None:
-        from drl.steps.accept import check_outputs
-        from drl.steps.request import AcceptedStep, StepResult
+    def _accept(self, run: Run, performed: Performed, discard: Callable[[], None]) -> None:
+        from drl.steps.request import AcceptedStep
 
         request = performed.request
-        result = StepResult.from_json(json.loads(run.store.read(request.result_key)))
-        check_outputs(run.store, result)
+        try:
+            result = _answer(run, request)
+        except Exception as error:
+            if not isinstance(error, Undetermined) or isinstance(error, Missing):
+                discard()
+            raise
         accepted = AcceptedStep(request, result, self.placement, performed.observed)
         run.journal.once(f"{self.step}.json", accepted.to_json)
+
+
+def _answer(run: Run, request: StepRequest) -> StepResult:
+    """The step's result, its outputs checked.
+
+    Raises:
+        InputError: there is none.
+        Falsified: it is none, or claims what the store does not hold.
+    """
+    from drl.steps.accept import check_outputs
+    from drl.steps.request import StepResult
+
+    data = run.store.read(request.result_key)
+    try:
+        result = StepResult.from_json(json.loads(data))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Falsified(
+            f"{request.result_key} is no result of a step ({type(error).__name__}: {error})",
+            remedy="the step's code, or its image, is at fault: mend it, then clear this task",
+        ) from error
+    check_outputs(run.store, result)
+    return result
 
 
 def _inputs(run: Run, step: StepName) -> list[Artifact]:

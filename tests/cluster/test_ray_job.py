@@ -37,9 +37,12 @@ from drl.steps.exchange import FolderExchange
 from drl.steps.journal import RunJournal
 from drl.steps.request import StepRequest
 from operators.base import Run
+from operators.pod_manifest import whose
+from operators.pod_reaper import task_is_over
 from operators.ray_job import RayJobOperator
 from operators.ray_jobs import OWNER, jobs_of_connection, ray_job_name
 from operators.ray_manifest import ray_job_manifest
+from operators.ray_reaper import reap_ray_jobs
 from operators.ray_step import RayStepOperator
 
 CONTAINER = {"name": "ray", "image": "localhost/none:0"}
@@ -367,7 +370,7 @@ def test_a_step_of_a_pipeline_is_taken_up_by_the_next_try(
 ) -> None:
     """With ``prepare``, which asks for nothing that other steps made; training asks for more."""
     monkeypatch.setenv("DRL_POD", json.dumps({"image": IMAGE}))
-    run = Run("cartpole", "cartpole/r", {})
+    run = Run("cartpole", "cartpole/r", airflow({"prepare": "running"}))
     journal = RunJournal(FolderExchange(tmp_path), run.key)
     resolved = Artifact(name="resolved.json", sha256="0" * 64, size=1)
     journal.once("resolved.ref.json", resolved.to_json)
@@ -387,6 +390,50 @@ def test_a_step_of_a_pipeline_is_taken_up_by_the_next_try(
     eventually(lambda: not kuberay.jobs, 30)
 
 
+def airflow(states: dict[str, str], run: str = "running") -> Any:
+    """The context of a task of a run ``r``, in an Airflow that says this of its tasks and of the run."""
+    ti = SimpleNamespace(
+        dag_id="cartpole",
+        run_id="r",
+        task_id="train",
+        get_task_states=lambda dag_id, run_ids: {"r": states} if run_ids == ["r"] else {},
+        get_dagrun_state=lambda dag_id, run_id: run,
+    )
+    return {"ti": ti}
+
+
+def left_by(task: str, run: str = "r") -> dict[str, Any]:
+    """A RayJob as a training of ``task`` makes it."""
+    spec = load_pipeline(SOURCE.parents[1] / "dags" / "cartpole.yaml")
+    request = StepRequest("train", f"cartpole/{run}", "1-a", Artifact(name="r", sha256="0" * 64, size=1))
+    manifest = ray_job_manifest(spec, PodSettings(image=IMAGE), request)
+    context = {"ti": SimpleNamespace(dag_id="cartpole", run_id=run, task_id=task)}
+    manifest["metadata"]["annotations"] |= whose(context)
+    return manifest
+
+
+def test_jobs_whose_task_is_over_are_deleted_and_no_others(kuberay: ScriptedKubeRay) -> None:
+    jobs = jobs_of_connection("kubernetes_default", None)
+    made = {
+        (task, run): jobs.create_or_adopt(left_by(task, run), f"{run}/{task}")["metadata"]["name"]
+        for task, run in (("train", "r"), ("train_again", "r"), ("train", "anothers"))
+    }
+    theirs = jobs.create_or_adopt(MANIFEST, "somebody's")["metadata"]["name"]
+    context = airflow({"train": "failed", "train_again": "up_for_retry"})
+    assert reap_ray_jobs(jobs, task_is_over(context)) == [made["train", "r"]]
+    eventually(lambda: len(kuberay.jobs) == 3, 30)
+    assert {job["metadata"]["name"] for job in kuberay.jobs} == {*made.values(), theirs} - {
+        made["train", "r"]
+    }
+
+
+def test_without_the_component_there_are_no_jobs_to_reap(
+    connections: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", connections["nobody"])
+    assert reap_ray_jobs(jobs_of_connection("kubernetes_default", None), lambda *_: True) == []
+
+
 def test_without_the_component_it_says_what_is_missing(
     connections: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -401,4 +448,4 @@ def test_the_launcher_may_do_nothing_more_with_rayjobs(place: str, kubectl: Kube
         verb: kubectl.within(place).run("auth", "can-i", verb, "rayjobs.ray.io", account).returncode == 0
         for verb in ("create", "get", "delete", "list", "watch", "patch", "update", "deletecollection")
     }
-    assert [verb for verb, allowed in may.items() if allowed] == ["create", "get", "delete"]
+    assert [verb for verb, allowed in may.items() if allowed] == ["create", "get", "delete", "list"]

@@ -124,7 +124,7 @@ def test_rights_are_few_and_named() -> None:
             ("", "pods/log"): {"get"},
             ("", "events"): {"get", "list", "watch"},
         },
-        "ray-launcher": {("ray.io", "rayjobs"): {"create", "get", "delete"}},
+        "ray-launcher": {("ray.io", "rayjobs"): {"create", "get", "list", "delete"}},
     }
 
 

@@ -13,13 +13,20 @@ from kubernetes.client import ApiClient, V1Pod
 from kubernetes.client.exceptions import ApiException
 
 from drl.artifact import Artifact
-from drl.errors import InputError, StepError
+from drl.errors import DrlError, Falsified, InputError, StepError, StoreError
 from drl.spec import PipelineSpec, load_pipeline, parse_pipeline
+from drl.steps.exchange import FolderExchange
+from drl.steps.journal import RunJournal
 from drl.steps.request import StepRequest
 from operators import pod_report
+from operators.base import Run
+from operators.placed_step import PlacedStepOperator
 from operators.placement import placement_of, pod_settings, step_patience
-from operators.pod_reaper import reap, task_is_over
+from operators.pod import PodStepOperator
+from operators.pod_reaper import reap, reaper_dag, task_is_over
 from operators.pod_step import StepPod
+from operators.ray_step import RayStepOperator
+from operators.step_work import Performed
 
 CARTPOLE = Path(__file__).parents[2] / "dags" / "cartpole.yaml"
 IMAGE = "localhost/drl-executor:0.1.0"
@@ -57,15 +64,19 @@ def spec_with(**orchestration: Any) -> PipelineSpec:
     return parse_pipeline(value, path=CARTPOLE)
 
 
-def pod_of(spec: PipelineSpec) -> dict[str, Any]:
-    """The pod as JSON, as the API server gets it."""
-    pod = StepPod(
+def step_pod(spec: PipelineSpec) -> StepPod:
+    return StepPod(
         task_id="train",
         settings=pod_settings(spec.orchestration),
         spec=spec,
         request=REQUEST,
         step_log=SimpleNamespace(),
     )
+
+
+def pod_of(spec: PipelineSpec) -> dict[str, Any]:
+    """The pod as JSON, as the API server gets it."""
+    pod = step_pod(spec)
     ti = SimpleNamespace(dag_id="cartpole", task_id="train", run_id="manual__1", map_index=-1, try_number=1)
     context = {"ti": ti, "run_id": "manual__1", "dag": SimpleNamespace()}
     return ApiClient().sanitize_for_serialization(pod.build_pod_request_obj(context, dry_run=True))
@@ -319,9 +330,120 @@ def test_a_pod_is_deleted_when_its_task_is_over(pods: SimpleNamespace, context: 
     assert bool(pods.gone) is deleted
 
 
+def test_a_pod_that_somebody_else_deleted_meanwhile_is_no_reason_to_look_again(pods: SimpleNamespace) -> None:
+    def gone(name: str, namespace: str) -> None:
+        raise ApiException(status=404, reason="Not Found")
+
+    pods.delete_namespaced_pod = gone
+    assert reap(pods, "drl-jobs", lambda dag, run, task: True) == ["cartpole-train-x"]
+
+
+def test_a_namespace_that_is_not_there_is_an_error(pods: SimpleNamespace) -> None:
+    def unknown(namespace: str, label_selector: str) -> None:
+        raise ApiException(status=404, reason="Not Found")
+
+    pods.list_namespaced_pod = unknown
+    with pytest.raises(StoreError, match="pods of namespace drl-jobs: the API server answers 404"):
+        reap(pods, "drl-jobs", lambda dag, run, task: True)
+
+
+@pytest.mark.parametrize(
+    ("placement", "at_work"), [("pod", True), ("ray_job", True), ("subprocess", False), ("", False)]
+)
+def test_the_reaper_is_at_work_where_steps_are_in_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, placement: str, at_work: bool
+) -> None:
+    monkeypatch.setenv("DRL_PLACEMENT", placement)
+    dag = reaper_dag()
+    assert dag.schedule == ("*/10 * * * *" if at_work else None)
+    assert dag.is_paused_upon_creation is not at_work
+
+
 def test_a_pod_that_is_going_is_left(pods: SimpleNamespace) -> None:
     pods.pod.metadata.deletion_timestamp = datetime.now(UTC)
     assert reap(pods, "drl-jobs", lambda dag, run, task: True) == []
+
+
+# ----------------------------------------------------------------------------------------- what it answered
+
+
+class Kept:
+    """Stands for the pod, or the job, that did a step's work."""
+
+    def __init__(self) -> None:
+        self.deleted = 0
+
+    def delete(self, *_: object) -> None:
+        self.deleted += 1
+
+
+def answering(folder: Path, kind: type[PlacedStepOperator], answer: bytes | None) -> tuple[Any, Run, Kept]:
+    """A training that ended well and has given this answer: its operator, the run, what did the work."""
+    store, request = FolderExchange(folder), REQUEST
+    journal = RunJournal(store, request.run)
+    journal.once("resolved.ref.json", request.resolved.to_json)
+    journal.once("opening.json", lambda: {"seeds": [1]})
+    if answer is not None:
+        store.write_once(request.result_key, answer)
+    run = Run("cartpole", request.run, {"ti": SimpleNamespace(try_number=1)})
+    vars(run).update(store=store, records=store, journal=journal)
+    vars(run).update(spec=load_pipeline(CARTPOLE), resolved={"champion": None})
+    operator, kept = kind(task_id="train", step="train", pipeline="cartpole"), Kept()
+
+    def perform(run: Run, _: StepRequest) -> Performed:
+        operator._pod = operator._jobs = kept
+        return Performed(request, {"exit_code": 0})
+
+    operator._perform = perform
+    return operator, run, kept
+
+
+NOTHING_MADE = {"outputs": [], "summary": {}, "started": "", "finished": "", "system": {}}
+
+
+@pytest.mark.parametrize("kind", [PodStepOperator, RayStepOperator])
+@pytest.mark.parametrize(
+    ("answer", "refusal"),
+    [
+        (None, InputError),
+        (b"{", Falsified),
+        (b'{"outputs": 1}', Falsified),
+        (b"[]", Falsified),
+        (json.dumps(NOTHING_MADE).encode(), Falsified),
+    ],
+)
+def test_what_gave_an_answer_that_is_refused_is_not_kept_for_the_next_try(
+    tmp_path: Path, kind: type[PlacedStepOperator], answer: bytes | None, refusal: type[DrlError]
+) -> None:
+    operator, run, kept = answering(tmp_path, kind, answer)
+    with pytest.raises(refusal):
+        operator.work(run)
+    assert kept.deleted == 1
+
+
+@pytest.mark.parametrize("kind", [PodStepOperator, RayStepOperator])
+def test_what_gave_an_answer_that_cannot_be_read_now_is_kept(
+    tmp_path: Path, kind: type[PlacedStepOperator]
+) -> None:
+    operator, run, kept = answering(tmp_path, kind, None)
+
+    def away(key: str) -> bytes:
+        raise StoreError("no answer", remedy="wait")
+
+    run.store.read = away  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        operator.work(run)
+    assert kept.deleted == 0
+
+
+@pytest.mark.parametrize(("going", "kept"), [(False, True), (True, False)])
+def test_a_pod_that_ended_well_is_taken_up_unless_somebody_deletes_it(going: bool, kept: bool) -> None:
+    pod, manager = ended("Succeeded", terminated={"exitCode": 0, **TIMES}), Kept()
+    pod.metadata.deletion_timestamp = datetime.now(UTC) if going else None
+    made = step_pod(load_pipeline(CARTPOLE))
+    vars(made)["pod_manager"] = SimpleNamespace(delete_pod=manager.delete)
+    assert made.process_pod_deletion(pod) is not kept
+    assert manager.deleted == going
 
 
 def test_an_image_older_than_its_airflow_names_the_field_that_it_does_not_know() -> None:

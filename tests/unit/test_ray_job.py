@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
+from urllib3.exceptions import ProtocolError
 
 from drl.artifact import Artifact
+from drl.errors import StoreError
 from drl.spec import PipelineSpec, PodSettings, load_pipeline
 from drl.steps.request import StepRequest
+from operators.cluster_errors import OutOfReach
 from operators.placement import step_operator
 from operators.pod import PodStepOperator
 from operators.pod_manifest import ATTEMPT, SELECTOR
-from operators.ray_jobs import ray_job_name
+from operators.ray_follow import Follower
+from operators.ray_jobs import RayJobs, ray_job_name
 from operators.ray_manifest import RAY_VERSION, ray_job_manifest
 from operators.ray_status import RayJobStatus
 from operators.ray_step import RayStepOperator
@@ -72,6 +80,55 @@ def test_words_for_people() -> None:
         },
     }
     assert {words: RayJobStatus.of(job).words for words, job in told.items()} == {w: w for w in told}
+
+
+def answering(*answers: Any) -> RayJobs:
+    """RayJobs of an API server that gives these answers, one after the other, to whoever asks for one."""
+    left = list(answers)
+
+    def answer(**_: Any) -> Any:
+        value = left.pop(0)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    objects = SimpleNamespace(get_namespaced_custom_object=answer, delete_namespaced_custom_object=answer)
+    return RayJobs(objects, SimpleNamespace(), "drl-jobs")
+
+
+DONE = {
+    "metadata": {"name": "r-x"},
+    "spec": {"submissionMode": "HTTPMode"},
+    "status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"},
+}
+BUSY, ILL, AWAY = ApiException(429, "Too Many Requests"), ApiException(503, "Ill"), ProtocolError("cut")
+
+
+def test_an_api_server_that_asks_for_patience_is_asked_again() -> None:
+    said: list[str] = []
+    jobs = answering(BUSY, ILL, AWAY, DONE)
+    assert Follower(jobs, "r-x", said.append, said.append, poll_s=0.01).to_the_end() == DONE
+    assert said == [
+        "RayJob r-x: the API server does not answer; asking again",
+        "RayJob r-x: succeeded",
+    ]
+
+
+@pytest.mark.parametrize("error", [BUSY, ILL, AWAY])
+def test_an_api_server_that_stays_so_is_an_error_of_ours(error: Exception) -> None:
+    follower = Follower(answering(*[error] * 9), "r-x", print, print, poll_s=0.02, patience_s=0.05)
+    with pytest.raises(OutOfReach, match=r"has not answered for 0 s \(RayJob r-x in drl-jobs: ") as found:
+        follower.to_the_end()
+    assert found.value.remedy == "mend it and clear this task, which finds RayJob r-x again"
+
+
+@pytest.mark.parametrize("ask", [RayJobs.get, RayJobs.delete])
+def test_a_refusal_says_what_to_apply(ask: Callable[[RayJobs, str], Any]) -> None:
+    refusing = answering(ApiException(403, "Forbidden"))
+    with pytest.raises(StoreError, match="RayJob r-x in drl-jobs: the API server answers 403") as found:
+        ask(refusing, "r-x")
+    assert not isinstance(found.value, OutOfReach)
+    assert "components/kuberay" in found.value.remedy
 
 
 def test_training_is_a_ray_job_and_other_steps_are_pods() -> None:
