@@ -22,7 +22,7 @@ from drl.envs.identity import environment_package
 from drl.errors import Falsified, StepError
 from drl.record.git_tree import tree_of_tar
 from drl.reproduction.recorded import RecordedTraining
-from drl.steps.resolve import LOCK, locked_versions
+from drl.steps.packages import LOCK, locked_versions
 from drl.steps.source_code import code_identity
 from drl.tar_files import unpack
 from drl.training.profile import Profile, profile_environment
@@ -116,7 +116,7 @@ def write_requirements(training: RecordedTraining, lock: Path, target: Path) -> 
     Raises:
         Falsified: a recorded version is none.
     """
-    installed = {_plain(n): str(pair[1]) for n, pair in training.resolved["packages"]["differences"].items()}
+    installed = _recorded_versions(training)
     if wrong := [version for version in installed.values() if not _VERSION.fullmatch(version)]:
         raise Falsified(f"the intent names a version {wrong[0]!r}", remedy="do not install these packages")
     lines = []
@@ -222,13 +222,24 @@ def _package_differences(training: RecordedTraining, place: Place) -> list[Diffe
         here = sha256_file(lock)[:12] if lock.is_file() else None
         return [Difference("lock of the packages", recorded["lock_sha256"][:12], here)]
     wanted = {_plain(name): version for name, version in locked_versions(lock.read_text().splitlines())}
-    wanted |= {_plain(name): pair[1] for name, pair in recorded["differences"].items()}
+    wanted |= _recorded_versions(training)
     here_now = installed_versions(place.python)
     return [
         Difference(f"package {name}", version, here_now.get(name, "absent"))
         for name, version in sorted(wanted.items())
         if here_now.get(name, "absent") != version
     ]
+
+
+def _recorded_versions(training: RecordedTraining) -> dict[str, str]:
+    """Versions that are not those of the lock, by name: of the operator, and of the training itself.
+
+    They are two environments where steps run in pods, and training is what is done again.
+    """
+    differing = training.resolved["packages"]["differences"]
+    return {_plain(n): str(pair[1]) for n, pair in differing.items()} | {
+        _plain(n): str(version) for n, version in training.reported_packages.items()
+    }
 
 
 def installed_versions(python: str) -> dict[str, str]:

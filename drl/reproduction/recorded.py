@@ -86,6 +86,13 @@ class RecordedTraining:
         named = self.resolved["code"].get("archive")
         return None if named is None else Artifact.from_json(named)
 
+    @property
+    def reported_packages(self) -> dict[str, str]:
+        """Versions of the packages that matter most, as the training step itself reported them."""
+        byproducts = self.record.statement("train").predicate["runDetails"]["byproducts"]
+        found: dict[str, str] = byproducts[-1]["annotations"].get("claimed_system", {}).get("packages", {})
+        return found
+
     def prepared(self) -> list[Artifact]:
         """The files of the data step that training and evaluation read, whether or not they travelled."""
         named = ((name, self.record.evidence.get(f"prepare/{name}")) for name in _DATA)

