@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 CHAIN_ID = 31337
 VALIDATORS = 4
 FUNDS_WEI = 10_000 * 10**18
-S3_USERS = ("operator", "step", "mlflow", "backup", "serving")
+S3_USERS = ("operator", "step", "mlflow", "backup", "serving", "pages")
 
 POSTGRES = "postgres-service.drl-data.svc"
 S3 = "http://minio-service.drl-data.svc:9000"
@@ -36,6 +36,7 @@ MLFLOW = "http://mlflow-service.drl-system.svc"
 MLFLOW_PORT = 5000
 
 Values = dict[str, str]
+Connections = dict[str, dict[str, Any]]
 
 
 def main(folder: Path) -> None:
@@ -72,7 +73,8 @@ def files(values: Values) -> dict[str, str]:
             AIRFLOW__API_AUTH__JWT_SECRET=values["airflow_jwt"],
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=_postgres("airflow", values, driver="+psycopg2"),
         ),
-        "airflow-connections.env": _env(**_connections(values), **_settings(values)),
+        "airflow-connections.env": _env(**_as_variables(_connections(values)), **_settings(values)),
+        "airflow-pages.env": _env(**_as_variables(_pages(values))),
         "passwords.json": json.dumps({"admin": values["airflow_admin"]}) + "\n",
         "step-store.env": _env(
             DRL_S3_ENDPOINT=S3, DRL_S3_ACCESS_KEY="step", DRL_S3_SECRET_KEY=values["s3_step"]
@@ -92,9 +94,9 @@ def files(values: Values) -> dict[str, str]:
     }
 
 
-def _connections(values: Values) -> Values:
+def _connections(values: Values) -> Connections:
     """Airflow's connections, with the types and fields of docs/operations.md."""
-    connections: dict[str, dict[str, Any]] = {
+    return {
         "MINIO": {
             "conn_type": "aws",
             "login": "operator",
@@ -130,6 +132,24 @@ def _connections(values: Values) -> Values:
             "schema": "drl",
         },
     }
+
+
+def _pages(values: Values) -> Connections:
+    """The connections of the api-server, for the pages: none can sign, pay or write to the store.
+
+    Neo4j's Community edition has no users who may only read.
+    """
+    connections = _connections(values)
+    store = {"endpoint_url": S3, "region_name": "us-east-1"}
+    return {
+        "MINIO": {"conn_type": "aws", "login": "pages", "password": values["s3_pages"], "extra": store},
+        "NEO4J": connections["NEO4J"],
+        "MLFLOW": connections["MLFLOW"],
+        "EVM": {name: value for name, value in connections["EVM"].items() if name != "password"},
+    }
+
+
+def _as_variables(connections: Connections) -> Values:
     return {f"AIRFLOW_CONN_{name}_DEFAULT": json.dumps(value) for name, value in connections.items()}
 
 
@@ -181,6 +201,7 @@ def _identities(values: Values) -> str:
         "mlflow": [f"{right}:mlflow" for right in rights],
         "backup": ["Read", "List"],
         "serving": ["Read:sealed", "List:sealed"],
+        "pages": [f"{right}:{bucket}" for bucket in ("staging", "sealed") for right in ("Read", "List")],
     }
     identities = [
         {

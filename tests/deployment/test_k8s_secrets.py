@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from k8s_manifests import ROOT, SOURCE, folder, of_kind, render, secret_values
+from k8s_manifests import ROOT, SOURCE, folder, of_kind, render, secret_values, workloads
 
 from drl.local.airflow_home import airflow_environment
 from drl.local.environment import environment
 from drl.local.home import Home
 from drl.local.servers import KINDS, Servers
 from drl.local.state import Credentials, State
+from drl.verification.trust import load_trust
+from operators import connections
+from operators.pages import TRUST
 
 # Settings that are not the embedded home's, or that only one of the two has, and why.
 DIFFERENT = {
@@ -54,12 +57,16 @@ PLACEMENT = {"DRL_PLACEMENT", "DRL_POD"}  # a home has steps in subprocesses
 
 @pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_secrets", SOURCE / "make_secrets.py")
+    return module(SOURCE / "make_secrets.py")
+
+
+def module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def embedded(home: Path) -> dict[str, str]:
@@ -134,6 +141,60 @@ def test_connections_have_the_embedded_types_and_fields(tmp_path: Path) -> None:
     }
     for name in names:
         assert _shape(json.loads(ours[name])) == _shape(json.loads(theirs[name])), name
+
+
+def test_the_pages_are_given_what_they_read_and_no_key_that_signs_pays_or_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = pages_variables()
+    assert {name.removeprefix("AIRFLOW_CONN_") for name in given} == {
+        f"{name}_DEFAULT" for name in ("MINIO", "NEO4J", "MLFLOW", "EVM")
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    store, documents = (c().settings for c in (connections.artifact_store, connections.record_documents))
+    assert (store.access_key, store.secret_key) == ("pages", secret_values()["s3_pages"])
+    assert documents.staging == store.sealed
+    assert connections.registry_settings().uri == "http://mlflow-service.drl-system.svc:5000"
+    assert connections.ledger_node().rpc_url == "http://evm-service.drl-data.svc:8545"
+    assert connections.lineage_graph()
+    kept = {"s3_pages", "neo4j"}  # the graph's Community edition has no users who may only read
+    known = [name for name, secret in secret_values().items() if any(secret in v for v in given.values())]
+    assert set(known) == kept
+    scheduler_has = json.loads(in_pods()["AIRFLOW_CONN_EVM_DEFAULT"])["password"]
+    assert not any(scheduler_has in value for value in given.values())
+
+
+def pages_variables() -> dict[str, str]:
+    (secret,) = [
+        s for s in of_kind("Secret", render(".")) if s["metadata"]["name"].startswith("airflow-pages")
+    ]
+    return {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+
+
+def test_whoever_reads_for_the_pages_writes_nothing(script: ModuleType) -> None:
+    users = module(SOURCE / "base/minio/scripts/make_users.py")
+    buckets, actions = users.RIGHTS["pages"]
+    assert buckets == ["staging", "sealed"]
+    assert [action for action in actions if not action.startswith("s3:Get")] == []
+    identities = json.loads(script.files(secret_values())["s3-seaweedfs/identities.json"])["identities"]
+    assert {i["name"] for i in identities} == {*users.RIGHTS, "root"}
+    (pages,) = [i for i in identities if i["name"] == "pages"]
+    assert set(pages["actions"]) == {f"{r}:{b}" for r in ("Read", "List") for b in buckets}
+
+
+def test_a_trust_policy_for_the_pages_is_read_where_it_is_mounted() -> None:
+    for path in ("components/pages-trust", "base/api"):
+        assert load_trust(SOURCE / path / "trust.yaml").ledger
+    objects = render("tests/all-components")
+    (server,) = [w for w in workloads(objects) if w.name == "Deployment/airflow-api-server"]
+    (container,) = server.pod["containers"]
+    (asked,) = [v["value"] for v in container["env"] if v["name"] == TRUST]
+    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+    folder, _, file = asked.rpartition("/")
+    (source,) = [v["configMap"]["name"] for v in server.pod["volumes"] if v["name"] == mounts[folder]]
+    (policy,) = [m for m in of_kind("ConfigMap", objects) if m["metadata"]["name"] == source]
+    assert list(policy["data"]) == [file]
 
 
 def test_the_command_drl_is_given_the_same_variables(tmp_path: Path) -> None:

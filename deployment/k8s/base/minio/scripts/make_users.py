@@ -40,6 +40,7 @@ RIGHTS: Mapping[str, tuple[list[str], list[str]]] = {
     "mlflow": (["mlflow"], READ + WRITE + PARTS),
     "backup": (["staging", "sealed", "mlflow"], READ + READ_LOCKS),
     "serving": (["sealed"], READ),
+    "pages": (["staging", "sealed"], READ),
 }
 """User: buckets, and actions on their objects. Nobody here may pass over a lock."""
 
