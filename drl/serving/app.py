@@ -107,13 +107,11 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "/readyz",
         tags=["health"],
         response_model=Readiness,
-        responses={503: {"model": Readiness, "description": "No policy is served, or not all were proved"}},
+        responses={503: {"model": Readiness, "description": "No policy answers, or not all were looked at"}},
     )
     async def readyz(request: Request) -> Response:
-        """Whether requests should come here; to whoever may read, also what is not as it should be."""
-        found = service.readiness()
-        if not request.state.may_read:
-            found["problems"] = None
+        """Whether this process is of use, and each policy's state; to a key that may read, the reasons."""
+        found = service.readiness(reasons=request.state.may_read)
         return JSONResponse(found, status_code=200 if found["ready"] else 503)
 
     @app.get(
@@ -187,7 +185,7 @@ def _serving(watch: PolicyWatch) -> Loaded:
         raise Refused(
             503,
             f"no policy {watch.model} whose proof holds",
-            remedy="see the reasons; GET /readyz tells when it is served",
+            remedy="see the reasons; GET /readyz has its state",
             reasons=reasons,
             headers={"Retry-After": "5"},
         )

@@ -7,14 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
 
 from drl.errors import DrlError, InputError, Undetermined
 from drl.local.home import Home
+
+if TYPE_CHECKING:
+    from drl.serving.settings import ApiSettings
 
 app = typer.Typer(
     name="drl-api",
@@ -79,22 +83,42 @@ def _serve(policies: tuple[str, ...], trust: Path | None, port: int | None, conf
         _use_stack()
     given = {"policies": policies, "trust": trust, "port": port}
     settings = ApiSettings.from_file(config, **given) if config else ApiSettings.from_environment(**given)
-    if not settings.trust.is_file():
-        raise InputError(f"{settings.trust}: there is no trust policy", remedy="make one: drl trust init")
-    listening = _listen(settings.host, settings.port)
-    service = Service(settings)
-    port = listening.getsockname()[1]
-    say("serving", address=f"http://{settings.host}:{port}", policies=list(settings.policies))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(service),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=10,
+    _require_usable(settings)
+    with _listen(settings.host, settings.port) as bound:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(Service(settings)),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=10,
+            )
         )
-    )
-    server.run(sockets=[listening])
+        host, number = bound.getsockname()[:2]
+        say("serving", address=f"http://{host}:{number}", policies=list(settings.policies))
+        server.run(sockets=[bound])
+    if not server.started:
+        raise Undetermined("the server did not start", remedy="see the lines above")
+
+
+def _require_usable(settings: ApiSettings) -> None:
+    """What no child should have to find out: the trust policy can be read, the state folder written."""
+    try:
+        settings.trust.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"the trust policy {settings.trust} cannot be read: {error.strerror}",
+            remedy="give the path of one: drl trust init --out trust.yaml",
+        ) from error
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.state):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"the folder {settings.state} takes no files: {error.strerror}",
+            remedy="set DRL_API_STATE to a folder that drl-api may write to",
+        ) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,12 +1,12 @@
-"""Decisions kept for later: queued in memory, written to the disk, shipped as Parquet by a child."""
+"""Decisions kept for later: queued in memory, written to the disk, shipped as Parquet by a child.
+
+Queue and disk are bounded in bytes: a bucket that is away costs the oldest decisions, never an answer.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from drl.errors import DrlError
+from drl.serving.backlog import Backlog
 from drl.serving.child import run_child
 from drl.serving.lines import say
 from drl.serving.proof import Target
 
-_MOST_QUEUED = 64 << 20
-_MOST_KEPT = 512 << 20
-_OVERHEAD = 500  # of the objects around the arrays
+QUEUE_BYTES = 64 << 20
+_FILE_BYTES = 8 << 20  # what is dropped at once, and what a child that ships has in memory
+_FILES_AT_ONCE = 8
 _SHIP_SECONDS = 120.0
+_LAST_SECONDS = 10.0  # a pod has 30 to end in, and answers under way take some of them
+_OBJECT_BYTES = 500  # of a decision in memory beside its numbers
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Decision:
 
     @property
     def size(self) -> int:
-        """Bytes in memory, nearly."""
-        return self.observations.nbytes + self.actions.nbytes + _OVERHEAD
+        """About its bytes in memory."""
+        return _OBJECT_BYTES + self.observations.nbytes + self.actions.nbytes
 
     def lines(self) -> list[str]:
         """One JSON line for each observation."""
@@ -70,25 +73,25 @@ class Decision:
 
 
 class DecisionLog:
-    """Keeps decisions without letting anybody wait: what has no room drops the oldest, and counts it.
-
-    There is room for 64 MiB in memory, as arrays, and for 512 MiB in the folder, as JSON lines.
+    """Keeps decisions without letting anybody wait; of too many the oldest are dropped, and counted.
 
     Args:
         folder: for what was not shipped yet; what an earlier process left there is shipped too.
         to: ``s3://BUCKET/PREFIX``.
+        disk_bytes: most bytes of files in ``folder``.
+        queue_bytes: most bytes of decisions in memory.
 
     Attributes:
-        dropped: observations lost because memory or folder were full.
+        dropped: observations lost for want of room, or because the disk took none.
         shipped: observations that are in the bucket.
-        trouble: why the last shipment failed; None when it did not.
+        trouble: what went wrong at the last writing or shipment; None when nothing did.
     """
 
-    def __init__(self, folder: Path, to: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, to: str, *, disk_bytes: int, queue_bytes: int = QUEUE_BYTES) -> None:
         self.dropped = self.shipped = 0
         self.trouble: str | None = None
-        self._folder, self._to = folder, to
+        self._backlog, self._to = Backlog(folder, disk_bytes), to
+        self._file_bytes, self._queue_bytes = min(_FILE_BYTES, disk_bytes // 4), queue_bytes
         self._queue: deque[Decision] = deque()
         self._queued = 0
         self._lock, self._shipping = threading.Lock(), threading.Lock()
@@ -98,48 +101,70 @@ class DecisionLog:
         with self._lock:
             self._queue.append(decision)
             self._queued += decision.size
-            while self._queued > _MOST_QUEUED:
-                oldest = self._queue.popleft()
-                self._queued -= oldest.size
-                self.dropped += len(oldest.observations)
+            while self._queued > self._queue_bytes:
+                self.dropped += len(self._pop().actions)
 
-    def ship(self) -> None:
-        """Write what is queued, and let a child ship every file that is there."""
+    def waiting(self) -> int:
+        """Bytes in the queue and on the disk."""
+        return self._queued + self._backlog.size()
+
+    def ship(self, *, seconds: float = _SHIP_SECONDS) -> None:
+        """Write what is queued, and let children ship every file that is there, each within ``seconds``."""
         with self._shipping:
-            self._write()
-            if files := self._bounded(sorted(self._folder.glob("*.jsonl"))):
-                self._ship(files)
+            wrote, shipped = self._write(), self._ship(seconds)
+            self._tell(wrote or shipped)
 
-    def _bounded(self, files: list[Path]) -> list[Path]:
-        """The newest files that there is room for; the others are dropped."""
-        room, kept = _MOST_KEPT, len(files)
-        while kept and (room := room - files[kept - 1].stat().st_size) >= 0:
-            kept -= 1
-        for file in files[:kept]:
-            with file.open("rb") as lines:
-                self.dropped += sum(1 for _ in lines)
-            file.unlink()
-        return files[kept:]
+    def close(self) -> None:
+        """Ship for the last time; beside a shipment under way only write, for the next process to ship."""
+        if self._shipping.locked():
+            self._tell(self._write())
+        else:
+            self.ship(seconds=_LAST_SECONDS)
 
-    def _ship(self, files: list[Path]) -> None:
-        question = {"files": [str(f.absolute()) for f in files], "to": self._to}
-        try:
-            answer = run_child("drl.serving.ship", question, seconds=_SHIP_SECONDS)
-        except DrlError as error:
-            if self.trouble is None:
-                say("decisions not shipped", reason=error.message, files=len(files))
-            self.trouble = error.message
-            return
-        self.trouble = None
-        self.shipped += int(answer["rows"])
-        for file in files:
-            file.unlink()
+    def _tell(self, trouble: str | None) -> None:
+        if trouble and self.trouble is None:
+            say("decisions not shipped", reason=trouble, waiting=self.waiting(), dropped=self.dropped)
+        self.trouble = trouble
 
-    def _write(self) -> None:
-        with self._lock:
-            taken, self._queue, self._queued = self._queue, deque(), 0
-        if taken:
-            name = f"{time.time_ns()}-{secrets.token_hex(4)}"
-            draft = self._folder / f"{name}.part"
-            draft.write_text("".join(f"{line}\n" for decision in taken for line in decision.lines()))
-            os.replace(draft, self._folder / f"{name}.jsonl")
+    def _write(self) -> str | None:
+        """Move the queue to the disk, a file at a time; why that failed."""
+        trouble = None
+        while lines := self._next_lines():
+            try:
+                lost = self._backlog.write(lines)
+            except OSError as error:
+                trouble, lost = f"the disk takes no decisions: {error.strerror}", len(lines)
+            with self._lock:
+                self.dropped += lost
+        return trouble
+
+    def _ship(self, seconds: float) -> str | None:
+        """Ship the files that are there, some at a time; why that failed."""
+        while files := self._backlog.files()[:_FILES_AT_ONCE]:
+            question = {"files": [str(f.absolute()) for f in files], "to": self._to}
+            try:
+                answer = run_child("drl.serving.ship", question, seconds=seconds)
+            except DrlError as error:
+                return error.message
+            self.shipped += int(answer["rows"])
+            for file in files:
+                file.unlink(missing_ok=True)
+        return None
+
+    def _next_lines(self) -> list[str]:
+        """Lines of the oldest decisions, about as many bytes as a file has; none when nothing is queued."""
+        lines: list[str] = []
+        size = 0
+        while size < self._file_bytes:
+            with self._lock:
+                if not self._queue:
+                    break
+                decision = self._pop()
+            lines += (made := decision.lines())
+            size += sum(len(line) + 1 for line in made)
+        return lines
+
+    def _pop(self) -> Decision:
+        decision = self._queue.popleft()
+        self._queued -= decision.size
+        return decision

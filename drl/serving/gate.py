@@ -47,13 +47,14 @@ class Gate:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or refuse it."""
+        """Let a request through, or refuse it; routes find its id and whether it may read in its state."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begin, headers, status = time.perf_counter(), dict(scope["headers"]), 500
         request_id = _request_id(headers)
-        scope.setdefault("state", {}).update(request_id=request_id, may_read=self._may_read(headers))
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -62,16 +63,17 @@ class Gate:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        name = "anybody"
+        name, key = _NOBODY.name, self._known(headers)
+        state["may_read"] = self._service.keys is None or (key is not None and "read" in key.roles)
         try:
-            name = self._admit(scope, headers)
+            name = self._admit(scope, key)
             await self._app(scope, receive, sending)
         except Refused as refusal:
             await refusal.response()(scope, receive, sending)
         finally:
             self._record(scope, name, request_id, status, time.perf_counter() - begin)
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
+    def _admit(self, scope: Scope, key: ApiKey | None) -> str:
         """Name of whoever asks, if they may.
 
         Raises:
@@ -80,7 +82,6 @@ class Gate:
         role = role_of(scope["path"])
         if role is None:
             return _NOBODY.name
-        key = self._known(headers)
         host = scope["client"][0] if scope.get("client") else "unknown"
         self._limit(key.name if key else f"address {host}")
         if self._service.keys is None:
@@ -101,10 +102,6 @@ class Gate:
         if self._service.keys is None or scheme.lower() != "bearer":
             return None
         return self._service.keys.find(presented.strip())
-
-    def _may_read(self, headers: dict[bytes, bytes]) -> bool:
-        key = self._known(headers)
-        return self._service.keys is None or (key is not None and "read" in key.roles)
 
     def _limit(self, name: str) -> None:
         if wait := self._service.rates.wait(name):

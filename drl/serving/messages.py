@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from drl.serving.readiness import State
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Vector = Annotated[list[Number], Field(min_length=1)]
 
@@ -94,13 +96,13 @@ class PoliciesAnswer(_Closed):
 
 
 class Readiness(_Closed):
-    """Whether requests should come here, and what is not as it should be."""
+    """Whether this process is of use, and how it stands with everything."""
 
-    ready: bool = Field(description="A policy answers, and no other is still to be proved for the first time")
-    complete: bool = Field(description="Every policy answers")
-    policies: dict[str, int | None]
+    ready: bool = Field(description="Every policy was looked at, and one at least answers")
+    policies: dict[str, State]
     servers: dict[str, bool]
-    problems: list[str] | None = Field(description="null for whoever may not read")
+    versions: dict[str, int | None] | None = Field(default=None, description="Told to keys that may read")
+    problems: list[str] | None = Field(default=None, description="Told to keys that may read")
 
 
 class Problem(BaseModel):

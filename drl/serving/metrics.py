@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from drl.serving.readiness import STATES, state_of
+
 if TYPE_CHECKING:
     from drl.serving.service import Service
     from drl.serving.watching import Loaded, PolicyWatch
@@ -50,6 +52,7 @@ class ServedCollector(Collector):
         yield _gauge(
             "drl_api_ready", "Whether a policy answers", ((w.model, bool(w.loaded)) for w in watches)
         )
+        yield _states(watches)
         yield from _loaded([(w, w.loaded) for w in watches if w.loaded is not None])
         for name, help_, values in (
             ("drl_api_switches", "Versions switched to", [(w.model, w.switches) for w in watches]),
@@ -66,6 +69,19 @@ class ServedCollector(Collector):
         if (log := self._service.decisions) is not None:
             yield CounterMetricFamily("drl_api_decisions_shipped", "Observations in the bucket", log.shipped)
             yield CounterMetricFamily("drl_api_decisions_dropped", "Observations lost", log.dropped)
+            yield GaugeMetricFamily(
+                "drl_api_decisions_waiting_bytes", "In memory and on the disk", log.waiting()
+            )
+
+
+def _states(watches: list[PolicyWatch]) -> Metric:
+    """1 for the state that a policy has, 0 for the others, so that an alert on one begins and ends."""
+    family = GaugeMetricFamily("drl_api_policy_state", "How it stands", labels=["policy", "state"])
+    for watch in watches:
+        present = state_of(watch)
+        for state in STATES:
+            family.add_metric([watch.model, state], state == present)
+    return family
 
 
 def _loaded(found: list[tuple[PolicyWatch, Loaded]]) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from drl.serving.decisions import DecisionLog
 from drl.serving.drift import DriftWatch
 from drl.serving.metrics import RequestMetrics
 from drl.serving.policy import space_json
+from drl.serving.readiness import is_ready, problems_of, state_of
 from drl.serving.registry import RegistryClient
 from drl.serving.settings import ApiSettings
 from drl.serving.watching import Looker, PolicyWatch, Registry
@@ -48,8 +49,7 @@ class Service:
             )
             for name in settings.policies
         }
-        to = settings.decisions
-        self.decisions = DecisionLog(settings.state / "decisions", to) if to else None
+        self.decisions = _decision_log(settings)
         self.metrics = RequestMetrics(self)
         self._lookers = [
             *(_looker(name, watch.look, settings.watch_seconds) for name, watch in self.watches.items()),
@@ -68,39 +68,33 @@ class Service:
         for looker in self._lookers:
             looker.stop()
         if self.decisions is not None:
-            self.decisions.ship()
+            self.decisions.close()
 
-    def readiness(self) -> dict[str, Any]:
-        """Whether requests should come here, and everything that is not as it should be.
+    def readiness(self, *, reasons: bool) -> dict[str, Any]:
+        """Whether this process is of use, and the state of everything.
 
-        They should once every policy is served or was refused, as long as any is served: one that was
-        withdrawn takes no answer from the callers of the others.
+        Args:
+            reasons: also say which versions are served, and why something is not as it should be.
         """
+        watches = self.watches.values()
+        found: dict[str, Any] = {
+            "ready": is_ready(watches),
+            "policies": {watch.model: state_of(watch) for watch in watches},
+            "servers": dict(self.behind.up),
+        }
+        if reasons:
+            loaded = {watch.model: watch.loaded for watch in watches}
+            found["versions"] = {name: x.target.version if x else None for name, x in loaded.items()}
+            found["problems"] = self._problems()
+        return found
+
+    def _problems(self) -> list[str]:
         problems = self.behind.problems()
         for watch in self.watches.values():
-            if watch.registry_trouble:
-                problems.append(f"{watch.model}: {watch.registry_trouble}")
-            if watch.refused:
-                version = f"version {watch.refused.version}" if watch.refused.version else "the alias"
-                problems += [f"{watch.model}, {version} not loaded: {r}" for r in watch.refused.reasons]
-            if watch.doubt:
-                version = f"version {watch.doubt.version}"
-                problems += [f"{watch.model}, {version} not proved again: {r}" for r in watch.doubt.reasons]
-            if watch.loaded is None and not watch.refused:
-                problems.append(f"{watch.model}: not proved yet")
+            problems += problems_of(watch)
         if self.decisions is not None and self.decisions.trouble:
             problems.append(f"decisions are not shipped: {self.decisions.trouble}")
-        watches = self.watches.values()
-        return {
-            "ready": any(w.loaded for w in watches) and all(w.loaded or w.refused for w in watches),
-            "complete": all(w.loaded for w in watches),
-            "policies": {
-                name: watch.loaded.target.version if watch.loaded else None
-                for name, watch in self.watches.items()
-            },
-            "servers": dict(self.behind.up),
-            "problems": problems,
-        }
+        return problems
 
     def about(self, watch: PolicyWatch) -> dict[str, Any]:
         """What is served under a name, and why it may be."""
@@ -127,6 +121,13 @@ class Service:
                 **space_json(loaded.policy.description),
             }
         return value
+
+
+def _decision_log(settings: ApiSettings) -> DecisionLog | None:
+    if settings.decisions is None:
+        return None
+    folder = settings.state / "decisions"
+    return DecisionLog(folder, settings.decisions, disk_bytes=settings.decisions_bytes)
 
 
 def _drift(unexpected: str | None, drift: DriftWatch | None) -> str:

@@ -42,6 +42,7 @@ class ApiSettings:
         requests_per_second: of one key, 0 for no limit; twice as many may come at once.
         decisions: ``s3://BUCKET/PREFIX`` where decisions go as Parquet; None logs none.
         decisions_seconds: between two shipments.
+        decisions_bytes: most that waits on the disk while the bucket is away; then the oldest go.
         drift_steps: most time steps played to learn what observations to expect, 0 for none.
     """
 
@@ -61,6 +62,7 @@ class ApiSettings:
     requests_per_second: float = 0.0
     decisions: str | None = None
     decisions_seconds: float = 60.0
+    decisions_bytes: int = 256 << 20
     drift_steps: int = 20_000
 
     def __post_init__(self) -> None:
@@ -129,10 +131,11 @@ _LEAST: dict[str, float] = {
     "batch_rows": 1,
     "requests_per_second": 0,
     "decisions_seconds": 0.05,
+    "decisions_bytes": 1 << 20,
     "drift_steps": 0,
 }
 _PATHS = ("trust", "keys", "state")
-_WHOLE = ("port", "body_bytes", "batch_rows", "drift_steps")
+_WHOLE = ("port", "body_bytes", "batch_rows", "decisions_bytes", "drift_steps")
 _NUMBERS = ("watch_seconds", "prove_seconds", "limit_seconds", "requests_per_second", "decisions_seconds")
 
 

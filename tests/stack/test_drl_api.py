@@ -151,8 +151,8 @@ def test_a_champion_answers_after_its_proof_held(server: Server, model: ServedMo
     assert served["drift"] == "20 observations compared"
     assert server.ready() == {
         "ready": True,
-        "complete": True,
-        "policies": {model.name: 1},
+        "policies": {model.name: "served"},
+        "versions": {model.name: 1},
         "servers": {"registry": True, "store": True, "ledger": True},
         "problems": [],
     }

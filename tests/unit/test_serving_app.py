@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,16 +18,17 @@ from schemathesis import GenerationMode, openapi
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from served_policies import policy_folder, proof_of, target_of
 
-from drl.errors import Undetermined
 from drl.policy.root import FILES
-from drl.serving.access import ApiKey, KeyRing, Rates, digest_of
+from drl.serving.access import ApiKey, KeyRing, Rates, Role, digest_of
 from drl.serving.app import create_app
 from drl.serving.decisions import DecisionLog
 from drl.serving.drift import DriftWatch
 from drl.serving.proof import Proof, Target
+from drl.serving.readiness import is_ready, state_of
 from drl.serving.service import Service
 from drl.serving.settings import ApiSettings
 from drl.serving.ship import parted, to_parquet
+from drl.serving.watching import Refused
 
 ACT = "/v1/policies/pole/act"
 OBSERVATION = [0.1, 0.2, -0.1, 0.0]
@@ -69,6 +71,11 @@ def serving(folder: Path, body_bytes: int = 10_000) -> Service:
     made = Service(limits, registry=registry, prove=registry.prove)
     made.watches["pole"].look()
     return made
+
+
+def ring(*keys: tuple[str, Role]) -> KeyRing:
+    """Keys of these names and roles."""
+    return KeyRing([ApiKey(name, frozenset({role}), digest_of(f"key of {name}")) for name, role in keys])
 
 
 @pytest.fixture
@@ -135,34 +142,61 @@ def test_without_a_proof_there_is_no_answer_but_reasons(client: TestClient, serv
     answer = client.post("/v1/policies/late/act", json={"observation": OBSERVATION})
     assert answer.status_code == 503
     assert answer.json()["reasons"] == ["its proof has not been made yet"]
-    assert client.get("/readyz").status_code == 503
+    assert client.get("/readyz").status_code == 503, "late was not looked at yet"
     assert client.get("/healthz").json() == {"status": "ok"}
     service.watches["late"].look()
     ready = client.get("/readyz")
     assert ready.status_code == 200
-    assert (ready.json()["complete"], ready.json()["policies"]) == (True, {"pole": 1, "late": 1})
+    assert ready.json()["versions"] == {"pole": 1, "late": 1}
 
 
-def test_a_policy_that_was_withdrawn_takes_no_answer_from_the_others(
-    client: TestClient, service: Service
+def test_one_policy_that_is_withdrawn_does_not_make_the_process_useless(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = service.watches["late"]
-    watch._refuse(1, "false", ("check 10: revoked",))
+    pole, late = (service.watches[name] for name in ("pole", "late"))
+    late.look()
+    monkeypatch.setattr(late._registry, "version", lambda *_: None)
+    late.look()
     ready = client.get("/readyz")
-    assert (ready.status_code, ready.json()["complete"]) == (200, False)
-    assert ready.json()["problems"] == ["late, version 1 not loaded: check 10: revoked"]
-    service.watches["pole"]._withdraw(1, ("check 5: other bytes",))
-    assert client.get("/readyz").status_code == 503
+    assert (ready.status_code, ready.json()["policies"]) == (200, {"pole": "served", "late": "withdrawn"})
+    assert 'drl_api_policy_state{policy="late",state="withdrawn"} 1.0' in client.get("/metrics").text
+    assert client.post("/v1/policies/late/act", json={"observation": OBSERVATION}).status_code == 503
+    assert client.post(ACT, json={"observation": OBSERVATION}).status_code == 200
+    pole.look()
+    assert client.get("/readyz").status_code == 503, "nothing is served any more"
 
 
-def test_strangers_are_told_no_reasons(client: TestClient, service: Service) -> None:
-    service.watches["late"]._refuse(1, "false", ("check 10: revoked",))
-    service.keys = KeyRing([ApiKey(r, frozenset({r}), digest_of(f"key of {r}")) for r in ("act", "read")])  # type: ignore[list-item]
-    told = {
-        name: client.get("/readyz", headers={"Authorization": f"Bearer key of {name}"}).json()["problems"]
-        for name in ("act", "read", "nobody")
+def test_a_process_is_ready_once_each_policy_was_looked_at_and_one_answers(service: Service) -> None:
+    watches = [service.watches[name] for name in ("pole", "late")]
+    assert [state_of(w) for w in watches] == ["served", "waiting"]
+    assert not is_ready(watches)
+    watches[1].registry_trouble = "the registry cannot be reached"
+    assert is_ready(watches), "nobody can say when it will be back"
+    watches[1].registry_trouble = None
+    watches[1].refused = Refused(1, "undetermined", ("the store is away",), 0.0)
+    assert state_of(watches[1]) == "refused"
+    assert is_ready(watches)
+    watches[0].doubt = Refused(1, "undetermined", ("the store is away",), 0.0)
+    assert state_of(watches[0]) == "stale"
+    assert is_ready(watches)
+    watches[0].loaded = None
+    assert not is_ready(watches)
+    assert state_of(watches[0]) == "withdrawn"
+
+
+def test_reasons_are_for_keys_that_may_read(client: TestClient, service: Service) -> None:
+    service.watches["late"].refused = Refused(2, "false", ("check 5: a path of ours",), 0.0)
+    assert "a path of ours" in client.get("/readyz").text, "without keys, loopback is trusted"
+    service.keys = ring(("actor", "act"), ("reader", "read"))
+    asked = {
+        name: client.get("/readyz", headers={"Authorization": f"Bearer key of {name}"})
+        for name in ("stranger", "actor", "reader")
     }
-    assert told == {"act": None, "read": ["late, version 1 not loaded: check 10: revoked"], "nobody": None}
+    states = {"pole": "served", "late": "refused"}
+    for name in ("stranger", "actor"):
+        assert asked[name].json() == {"ready": True, "policies": states, "servers": {}}
+    assert asked["reader"].json()["problems"] == ["late, version 2 not loaded: check 5: a path of ours"]
+    assert asked["reader"].json()["versions"] == {"pole": 1, "late": None}
 
 
 def test_what_is_served_says_why_it_may(client: TestClient) -> None:
@@ -183,8 +217,8 @@ def test_request_ids_are_kept_when_they_are_harmless(client: TestClient) -> None
 
 
 def test_keys_open_what_their_roles_name(client: TestClient, service: Service, capsys: Any) -> None:
-    keys = [("actor", "act"), ("reader", "read"), ("prometheus", "metrics")]
-    service.keys = KeyRing([ApiKey(n, frozenset({r}), digest_of(f"key of {n}")) for n, r in keys])  # type: ignore[list-item]
+    keys: list[tuple[str, Role]] = [("actor", "act"), ("reader", "read"), ("prometheus", "metrics")]
+    service.keys = ring(*keys)
     opened = {}
     for name, _ in [*keys, ("stranger", "")]:
         headers = {"Authorization": f"Bearer key of {name}"}
@@ -242,7 +276,7 @@ def test_drift_looks_at_the_last_observations_only(tmp_path: Path) -> None:
 def test_decisions_become_rows_with_their_model_root(
     client: TestClient, service: Service, tmp_path: Path
 ) -> None:
-    service.decisions = DecisionLog(tmp_path / "decisions", "s3://bucket/x")
+    service.decisions = DecisionLog(tmp_path / "decisions", "s3://bucket/x", disk_bytes=1 << 20)
     client.post(ACT, json={"observations": [OBSERVATION] * 3, "seed": 5}, headers={"X-Request-Id": "r-1"})
     service.decisions._write()
     (file,) = (tmp_path / "decisions").iterdir()
@@ -258,31 +292,13 @@ def test_decisions_become_rows_with_their_model_root(
     np.testing.assert_allclose(table[0]["observation"], OBSERVATION, rtol=1e-6)
 
 
-def test_decisions_that_nobody_takes_have_a_bound(
-    client: TestClient, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store is away for long: the newest are kept, in memory and on the disk, and the others counted."""
-    log = service.decisions = DecisionLog(tmp_path / "decisions", "s3://bucket/x")
-    monkeypatch.setattr("drl.serving.decisions._MOST_QUEUED", 2000)
-    monkeypatch.setattr("drl.serving.decisions._MOST_KEPT", 2000)
-
-    def away(*_: Any, **__: Any) -> None:
-        raise Undetermined("the bucket cannot be reached", remedy="wait")
-
-    monkeypatch.setattr("drl.serving.decisions.run_child", away)
-    for number in range(10):
-        client.post(ACT, json={"observation": OBSERVATION}, headers={"X-Request-Id": f"r-{number}"})
-    assert log.dropped == 7
-    for number in range(10, 20):
-        log.ship()
-        client.post(ACT, json={"observations": [OBSERVATION] * 2}, headers={"X-Request-Id": f"r-{number}"})
-    log.ship()
-    kept = sorted((tmp_path / "decisions").iterdir())
-    assert sum(file.stat().st_size for file in kept) <= 2000
-    rows = [json.loads(line)["request"] for file in kept for line in file.read_text().splitlines()]
-    assert rows[-2:] == ["r-19", "r-19"]
-    assert log.dropped + len(rows) == 10 + 2 * 10
-    assert log.trouble == "the bucket cannot be reached"
+def test_every_metric_that_the_document_names_is_there(service: Service, tmp_path: Path) -> None:
+    service.decisions = DecisionLog(tmp_path / "decisions", "s3://bucket/x", disk_bytes=1 << 20)
+    told = service.metrics.text().decode()
+    document = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    named = set(re.findall(r"drl_api_[a-z_]+", document))
+    assert {"drl_api_policy_state", "drl_api_decisions_dropped_total"} <= named
+    assert not [name for name in named if f"\n{name}" not in told]
 
 
 def test_openapi_has_examples_that_are_answered(client: TestClient) -> None:
