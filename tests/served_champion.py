@@ -169,6 +169,7 @@ class ServedModel:
         stored = journal.sign_once(
             "revocation", lambda: statement, RoleSigner("release", key, [key.public_key])
         )
+        self.store.seal_bytes(journal.read(stored.name), stored.name, retain_days=1)
         note = self.ledger.note(self.name, made.builder.run, stored.sha256)
         journal.once("revocation.note.json", note.to_json)
 
@@ -202,6 +203,8 @@ class ServedModel:
                 blobs.append(self.store.put(path, path.name))
             elif name != "account.json":
                 journal.write(name.removeprefix("notes/"), path.read_bytes())
+                if name.endswith(".dsse.json"):
+                    self.store.seal_bytes(path.read_bytes(), path.name, retain_days=1)
         self.store.seal(blobs, retain_days=1)
         made.policy.mkdir()
         release = read_unverified((record / "release.dsse.json").read_bytes())["predicate"]

@@ -33,8 +33,8 @@ __all__ = ["bundle", "recorded", "records"]  # fixtures
 
 pytestmark = [pytest.mark.usefixtures("images"), pytest.mark.timeout(1200)]
 
-LONG: dict[str, Any] = {"time_steps": 61_440, "seeds": [3]}
-UNDER_WAY = r"seed-0: 8,\d+ of 61,440"
+LONG: dict[str, Any] = {"time_steps": 245_760, "seeds": [3]}
+UNDER_WAY = r"seed-0: 8,\d+ of 245,760"
 
 # Let the kernel choose the training when memory runs out, then use up the memory.
 _HOG = """
