@@ -127,7 +127,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise InputError(
-            f"port {port} of {host} cannot be listened on: {error.strerror}",
+            f"port {port} of {host} cannot be listened on: {str(error.strerror).partition(' (')[0]}",
             remedy="end what listens there, or give another --port",
         ) from error
 

@@ -40,8 +40,8 @@ def problems_of(watch: PolicyWatch) -> Iterator[str]:
     if watch.registry_trouble:
         yield f"{watch.model}: {watch.registry_trouble}"
     if watch.refused:
-        version = f"version {watch.refused.version}" if watch.refused.version else "the alias"
-        yield from (f"{watch.model}, {version} not loaded: {reason}" for reason in watch.refused.reasons)
+        what = f", version {watch.refused.version} not loaded" if watch.refused.version else ""
+        yield from (f"{watch.model}{what}: {reason}" for reason in watch.refused.reasons)
     if watch.doubt:
         yield from (
             f"{watch.model}, version {watch.doubt.version} not proved again: {r}" for r in watch.doubt.reasons

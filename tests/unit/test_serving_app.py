@@ -159,6 +159,7 @@ def test_one_policy_that_is_withdrawn_does_not_make_the_process_useless(
     late.look()
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["policies"]) == (200, {"pole": "served", "late": "withdrawn"})
+    assert ready.json()["problems"] == ["late: the alias champion points nowhere"]
     assert 'drl_api_policy_state{policy="late",state="withdrawn"} 1.0' in client.get("/metrics").text
     assert client.post("/v1/policies/late/act", json={"observation": OBSERVATION}).status_code == 503
     assert client.post(ACT, json={"observation": OBSERVATION}).status_code == 200

@@ -49,7 +49,7 @@ def test_a_port_that_is_taken(settings: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = error_of("--port", str(port))
-    assert f"port {port} of 127.0.0.1 cannot be listened on: Address already in use" in said
+    assert f"port {port} of 127.0.0.1 cannot be listened on: Address already in use\n" in said
 
 
 def test_a_host_that_is_not_of_this_machine(settings: pytest.MonkeyPatch, tmp_path: Path) -> None:
