@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from drl.errors import DrlError
 from drl.stores.s3_client import connect, refusals
 from drl.stores.settings import S3Settings
 
@@ -37,20 +38,29 @@ SCHEMA = pa.schema(
 
 
 def main() -> int:
-    """Ship the files that standard input names."""
+    """Ship the files that standard input names; an error is one line, for /readyz."""
     os.nice(10)
-    question = json.load(sys.stdin)
+    try:
+        rows = shipped(json.load(sys.stdin))
+    except DrlError as error:
+        sys.stderr.write(error.message)
+        return error.exit_code
+    json.dump({"rows": rows}, sys.stdout)
+    return 0
+
+
+def shipped(question: dict[str, Any]) -> int:
+    """How many rows of the files were put into the bucket."""
     settings = S3Settings.from_environment()
     bucket, _, prefix = str(question["to"]).removeprefix("s3://").partition("/")
     client = connect(settings)
-    shipped = 0
+    count = 0
     for name in question["files"]:
         for key, rows in parted(Path(name), prefix).items():
             with refusals(settings, f"writing {key} to bucket {bucket}"):
                 client.put_object(Bucket=bucket, Key=key, Body=to_parquet(rows))
-            shipped += len(rows)
-    json.dump({"rows": shipped}, sys.stdout)
-    return 0
+            count += len(rows)
+    return count
 
 
 def parted(path: Path, prefix: str) -> dict[str, list[dict[str, Any]]]:

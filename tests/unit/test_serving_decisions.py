@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from drl.errors import StoreError
-from drl.serving import backlog, decisions
+from drl.serving import backlog, decisions, ship
 from drl.serving.decisions import Decision, DecisionLog
 from drl.serving.proof import Target
 
@@ -85,6 +86,21 @@ def test_a_disk_that_fills_while_the_bucket_is_away_is_bounded_in_bytes(
     assert set(bucket.requests()) == set(range(min(bucket.requests()), 20)), "the oldest went"
     assert log.dropped > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_why_a_child_could_not_ship_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_: object) -> None:
+        raise StoreError("no bucket nowhere", remedy="make it")
+
+    for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY"):
+        monkeypatch.setenv(f"DRL_S3_{name}", "http://127.0.0.1:9")
+    monkeypatch.setattr(ship.os, "nice", lambda _: 0)
+    monkeypatch.setattr(ship, "connect", refused)
+    monkeypatch.setattr(ship.sys, "stdin", io.StringIO('{"files": [], "to": "s3://nowhere/x"}'))
+    assert ship.main() == StoreError.exit_code
+    assert capsys.readouterr() == ("", "no bucket nowhere")
 
 
 def test_a_long_queue_becomes_several_files(tmp_path: Path, bucket: Bucket) -> None:
