@@ -25,7 +25,7 @@ QUEUE_BYTES = 64 << 20
 _FILE_BYTES = 8 << 20  # what is dropped at once, and what a child that ships has in memory
 _FILES_AT_ONCE = 8
 _SHIP_SECONDS = 120.0
-_LAST_SECONDS = 10.0  # a pod has 30 to end in, and answers under way take some of them
+_LAST_SECONDS = 10.0  # a pod has 60 to end in, and answers and proofs under way take some of them
 _OBJECT_BYTES = 500  # of a decision in memory beside its numbers
 
 
