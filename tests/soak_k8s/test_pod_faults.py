@@ -36,18 +36,21 @@ pytestmark = [pytest.mark.usefixtures("images"), pytest.mark.timeout(1200)]
 LONG: dict[str, Any] = {"time_steps": 245_760, "seeds": [3]}
 UNDER_WAY = r"seed-0: 8,\d+ of 245,760"
 
-# Let the kernel choose the training when memory runs out, then use up the memory.
+# Let the kernel choose the training when memory runs out: it is the largest of what has the highest score.
 _HOG = """
-import os
+import os, time
 for pid in filter(str.isdigit, os.listdir("/proc")):
     if int(pid) not in (1, os.getpid()):
         try:
             open(f"/proc/{pid}/oom_score_adj", "w").write("1000")
         except OSError:
             pass
-kept = []
-while True:
-    kept.append(bytearray(os.urandom(1 << 20)) * 16)
+for _ in range(80):
+    if not os.fork():
+        kept = os.urandom(1 << 20) * 32
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(0.05)
 """
 
 
@@ -79,14 +82,15 @@ def lose_and_finish(pods: PodBundle, name: str, lose: Callable[[str], None]) -> 
 def assert_resumed(run: DagTest, records: Records, name: str) -> None:
     """The run succeeded in its second try, which went on from a checkpoint of the first."""
     assert run.succeeded, explained(run)
-    assert "seed-0: continues from iteration" in run.log
+    assert "seed-0: continues from iteration" in run.log, explained(run)
     accepted = AcceptedStep.from_json(records.journal(records.runs(name)[0]).read_json("train.json"))
     assert accepted.request.attempt.startswith("2-")
 
 
 def test_a_pod_whose_training_ran_out_of_memory(pods: PodBundle, records: Records) -> None:
     def lose(pod: str) -> None:
-        pods.kubectl.run("exec", pod, "--", "python", "-c", _HOG, timeout=120)
+        done = pods.kubectl.run("exec", pod, "--", "python", "-c", _HOG, timeout=120)
+        print(f"the hog ended with {done.returncode}: {done.stderr[-500:]}")
 
     run = lose_and_finish(pods, "faults_memory", lose)
     assert_resumed(run, records, "faults_memory")
@@ -97,7 +101,7 @@ def test_a_pod_whose_training_ran_out_of_memory(pods: PodBundle, records: Record
 def test_a_pod_that_the_node_evicts_for_its_scratch(pods: PodBundle, records: Records) -> None:
     def lose(pod: str) -> None:
         fill = ["dd", "if=/dev/zero", "of=/tmp/fill", "bs=1M", "count=2500"]
-        pods.kubectl.run("exec", pod, "--", *fill, timeout=120)
+        pods.kubectl("exec", pod, "--", *fill, timeout=120)
 
     run = lose_and_finish(pods, "faults_evicted", lose)
     assert_resumed(run, records, "faults_evicted")
