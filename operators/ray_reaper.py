@@ -24,7 +24,7 @@ def reap_ray_jobs(jobs: RayJobs, is_over: IsOver) -> list[str]:
     """
     found = jobs.labelled(SELECTOR)
     if found is None:
-        _log.info("no RayJobs are looked for in %s: components/kuberay is not applied", jobs.namespace)
+        _log.info("RayJobs of %s are not looked at: no KubeRay, or no components/kuberay", jobs.namespace)
         return []
     over = [job["metadata"]["name"] for job in found if _is_left(job["metadata"], is_over)]
     for name in over:

@@ -140,11 +140,12 @@ def _pages(values: Values) -> Connections:
     Neo4j's Community edition has no users who may only read.
     """
     connections = _connections(values)
+    by_port_forward = {"browser_url": f"http://localhost:{MLFLOW_PORT}"}  # as api.base_url is
     store = {"endpoint_url": S3, "region_name": "us-east-1"}
     return {
         "MINIO": {"conn_type": "aws", "login": "pages", "password": values["s3_pages"], "extra": store},
         "NEO4J": connections["NEO4J"],
-        "MLFLOW": connections["MLFLOW"],
+        "MLFLOW": {**connections["MLFLOW"], "extra": by_port_forward},
         "EVM": {name: value for name, value in connections["EVM"].items() if name != "password"},
     }
 

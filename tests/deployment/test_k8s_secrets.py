@@ -156,6 +156,7 @@ def test_the_pages_are_given_what_they_read_and_no_key_that_signs_pays_or_writes
     assert (store.access_key, store.secret_key) == ("pages", secret_values()["s3_pages"])
     assert documents.staging == store.sealed
     assert connections.registry_settings().uri == "http://mlflow-service.drl-system.svc:5000"
+    assert connections.registry_page() == "http://localhost:5000"
     assert connections.ledger_node().rpc_url == "http://evm-service.drl-data.svc:8545"
     assert connections.lineage_graph()
     kept = {"s3_pages", "neo4j"}  # the graph's Community edition has no users who may only read
