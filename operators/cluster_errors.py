@@ -13,6 +13,11 @@ class OutOfReach(StoreError):
     """The API server does not answer, is ill, or asks to be left alone for a while: ask again."""
 
 
+def may_pass(status: int | None) -> bool:
+    """Whether an answer is about the API server, which is ill or busy, and not about what it was asked."""
+    return status == HTTPStatus.TOO_MANY_REQUESTS or not 400 <= (status or 0) < 500
+
+
 @contextmanager
 def told(what: str, *, remedy: str) -> Iterator[None]:
     """Turn what the Kubernetes client raises within the block into an error with a remedy.
@@ -31,9 +36,8 @@ def told(what: str, *, remedy: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        status = error.status or 0
-        answer = f"{what}: the API server answers {status} {error.reason}"
-        if status == HTTPStatus.TOO_MANY_REQUESTS or not 400 <= status < 500:
+        answer = f"{what}: the API server answers {error.status} {error.reason}"
+        if may_pass(error.status):
             raise OutOfReach(answer, remedy="clear this task once the API server is well") from error
         raise StoreError(answer, remedy=remedy) from error
     except HTTPError as error:

@@ -27,10 +27,11 @@ from kubernetes.client import CoreV1Api, V1DeleteOptions, V1Pod
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from drl.errors import DrlError, InputError, StoreError
+from drl.errors import DrlError, InputError
 from drl.spec import PipelineSpec, PodSettings
 from drl.steps.request import StepRequest
 from operators import pod_report
+from operators.cluster_errors import OutOfReach, may_pass
 from operators.pod_manifest import ATTEMPT, pod_arguments, whose
 from operators.step_log import StepLog
 
@@ -88,7 +89,7 @@ class StepPod(KubernetesPodOperator):
 
         Raises:
             StepError: it failed, could not start, or was deleted; the message tells all that is known.
-            StoreError: the cluster cannot be reached; the pod, if there is one, works on.
+            OutOfReach: the cluster does not answer; the pod, if there is one, works on.
         """
         try:
             self.execute_sync(context)
@@ -97,10 +98,7 @@ class StepPod(KubernetesPodOperator):
         except ApiException as error:
             raise self._refused(error) from error
         except _OUT_OF_REACH as error:
-            raise StoreError(
-                f"the Kubernetes API cannot be reached: {error}",
-                remedy="the step's pod works on; this task's next try takes it up, or clear the task",
-            ) from error
+            raise _out_of_reach(str(error)) from error
         pod = self.remote_pod
         if pod.status.phase != PodPhase.SUCCEEDED:
             failure = pod_report.failure(pod, self._events(pod), tail=self.step_log.tail)
@@ -163,6 +161,8 @@ class StepPod(KubernetesPodOperator):
     def _refused(self, error: ApiException) -> DrlError:
         if error.status == 404 and self.pod is not None:
             return pod_report.deleted(self.pod, self._events(self.pod), tail=self.step_log.tail)
+        if may_pass(error.status):
+            return _out_of_reach(f"{error.status} {error.reason}")
         return pod_report.refused(error)
 
     def _read(self) -> V1Pod | None:
@@ -178,6 +178,13 @@ class StepPod(KubernetesPodOperator):
         except (ApiException, *_OUT_OF_REACH) as error:
             self.log.warning("events of pod %s could not be read: %s", pod.metadata.name, error)
             return []
+
+
+def _out_of_reach(why: str) -> OutOfReach:
+    return OutOfReach(
+        f"the Kubernetes API cannot be reached: {why}",
+        remedy="the step's pod works on; this task's next try takes it up, or clear the task",
+    )
 
 
 def _namespace(hook: KubernetesHook) -> str:

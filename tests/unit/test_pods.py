@@ -20,6 +20,7 @@ from drl.steps.journal import RunJournal
 from drl.steps.request import StepRequest
 from operators import pod_report
 from operators.base import Run
+from operators.cluster_errors import OutOfReach
 from operators.placed_step import PlacedStepOperator
 from operators.placement import placement_of, pod_settings, step_patience
 from operators.pod import PodStepOperator
@@ -284,6 +285,19 @@ def test_a_refusal_of_the_api_server_is_told_in_its_words() -> None:
     error = ApiException(status=403, reason="Forbidden")
     error.body = json.dumps({"message": "exceeded quota: jobs, requested: pods=1"})
     assert "403 exceeded quota: jobs" in str(pod_report.refused(error))
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, StepError), (429, OutOfReach), (503, OutOfReach)])
+def test_an_api_server_that_is_busy_is_no_refusal(
+    status: int, kind: type[DrlError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: Any) -> None:
+        raise ApiException(status=status, reason="so it is")
+
+    pod = step_pod(load_pipeline(CARTPOLE))
+    monkeypatch.setattr(pod, "execute_sync", answer)
+    with pytest.raises(kind, match=f"{status} so it is"):
+        pod.follow({})
 
 
 # ------------------------------------------------------------------------------------------------ the reaper
