@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from drl.artifact import Artifact
-from drl.champions.history import Change, Policy, champion, history
+from drl.champions.history import Policy, standing
 from drl.champions.stored_record import StoredRecord
 from drl.errors import DrlError, InputError, Undetermined
 from drl.policy.onnx import check_onnx
@@ -27,7 +27,7 @@ from drl.record.export import named_files
 from drl.record.ledger import entry_from_json
 from drl.serving.expectation import TRAINING_DATA, expected_observations
 from drl.serving.proof import Outcome, Proof, Target
-from drl.steps.journal import Documents, RunJournal
+from drl.steps.journal import RunJournal
 from drl.stores.ledger_view import ChainView
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import S3Settings, read_variable
@@ -110,7 +110,8 @@ def prove(question: Question) -> Proof:
     release = read_unverified(journal.read(_RELEASE))
     wrong = identity_faults(target, release)
     # A promotion is noted before the alias moves: that the two disagree may be over in a moment.
-    unsettled = newest_faults(target, _changes(target, documents, trust))
+    said = standing(target.model, view.writer_entries(), documents)
+    unsettled = newest_faults(target, said)
     outcome: Outcome = "false" if wrong or result.exit_code == 1 else "undetermined"
     if reasons := (*wrong, *unsettled, *result.reasons, *record.unread):
         return _proof(target, outcome, reasons, result, journal)
@@ -162,9 +163,8 @@ def open_view(trust: TrustPolicy, pipeline: str) -> ChainView:
     )
 
 
-def newest_faults(target: Target, changes: Sequence[Change]) -> list[str]:
+def newest_faults(target: Target, said: Policy | None) -> list[str]:
     """Why the target is not what the newest statement on the ledger makes champion; empty when it is."""
-    said = champion(changes)
     if said == Policy(target.version, target.root):
         return []
     name = f"version {said.version} with root {said.root[:12]}" if said else "none"
@@ -203,11 +203,6 @@ def training_split(release: dict[str, Any], store: ArtifactStore, into: Path) ->
         if file.name == TRAINING_DATA:
             return store.get(file, into, sealed=True)
     return None
-
-
-def _changes(target: Target, documents: Documents, trust: TrustPolicy) -> list[Change]:
-    """Every promotion and rollback of the model that the ledger has."""
-    return history(target.model, open_view(trust, _pipeline(target.run)).writer_entries(), documents)
 
 
 def _pipeline(run: str) -> str:

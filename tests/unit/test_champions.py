@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drl.champions.history import Policy, champion, history, rollbacks
+from drl.champions.history import Policy, champion, history, rollbacks, standing
 from drl.champions.rollback import target
 from drl.digest import sha256_bytes
 from drl.errors import Falsified, InputError, Undetermined
@@ -37,7 +37,10 @@ AT = "2026-11-24T10:00:00+00:00"
 class Documents(dict[str, bytes]):
     """First-writer-wins documents in memory, a stand-in for the store."""
 
+    reads = 0
+
     def read(self, key: str) -> bytes:
+        self.reads += 1
         if key not in self:
             raise InputError(f"{key}: there is none", remedy="look at the bucket")
         return self[key]
@@ -104,7 +107,9 @@ class World:
         del self.documents[f"sha256/{entry.statement}"]
 
     def changes(self) -> list:
-        return history("m", self.entries[::-1], self.documents)  # the order on the chain counts
+        found = history("m", self.entries[::-1], self.documents)  # the order on the chain counts
+        assert standing("m", self.entries[::-1], self.documents) == champion(found)
+        return found
 
     def _seal(self, statement: dict) -> str:
         envelope = sign(statement, [self.signer])
@@ -173,6 +178,8 @@ def test_a_note_without_its_statement_leaves_it_open_who_is_champion(world: Worl
     world.lose(world.entries[-1])
     with pytest.raises(Undetermined, match=r"of m: transaction 0x33.* about run 2 of") as told:
         world.changes()
+    with pytest.raises(Undetermined, match=r"of m: transaction 0x33.* about run 2 of"):
+        standing("m", world.entries, world.documents)
     assert f"put sha256/{world.entries[-1].statement} back" in told.value.remedy
     world.promote(3, 2)
     assert version(champion(world.changes())) == 3, "whatever it said, version 3 came later"
@@ -180,6 +187,15 @@ def test_a_note_without_its_statement_leaves_it_open_who_is_champion(world: Worl
     world.documents[f"sha256/{world.entries[-1].statement}"] = b"{}"
     with pytest.raises(Falsified, match="other bytes"):
         world.changes()
+
+
+@pytest.mark.parametrize("runs", [10, 300])
+def test_who_is_champion_costs_the_same_after_many_promotions(world: World, runs: int) -> None:
+    for number in range(1, runs + 1):
+        world.promote(number, number - 1 or None)
+    world.promote(runs + 1, runs - 1, outcome="superseded")
+    assert version(standing("m", world.entries, world.documents)) == runs
+    assert world.documents.reads <= 16, "eight notes at once, and the intents of their runs"
 
 
 def test_rollbacks_are_counted_in_their_order(world: World) -> None:

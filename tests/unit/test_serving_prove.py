@@ -10,7 +10,7 @@ import pytest
 from record_factory import SPEC, trust_text
 from served_policies import policy_folder
 
-from drl.champions.history import Change, Policy
+from drl.champions.history import Change, Policy, champion
 from drl.errors import InputError
 from drl.serving.expectation import expected_observations
 from drl.serving.proof import Target
@@ -36,13 +36,13 @@ def change(outcome: str, version: int, root: str, restored: Policy | None = None
     ],
 )
 def test_only_the_newest_promotion_is_followed(changes: list[Any], words: str | None) -> None:
-    found = newest_faults(TARGET, [change(*one) for one in changes])
+    found = newest_faults(TARGET, champion([change(*one) for one in changes]))
     assert not found if words is None else words in found[0]
 
 
 def test_what_a_rollback_restored_is_the_newest() -> None:
     restored = change("rolled-back", 3, "c" * 64, restored=Policy(2, "b" * 64))
-    assert newest_faults(TARGET, [change("promoted", 3, "c" * 64), restored]) == []
+    assert newest_faults(TARGET, champion([change("promoted", 3, "c" * 64), restored])) == []
 
 
 def test_a_record_of_something_else_is_noticed() -> None:
