@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from drl.errors import ConflictError
 from drl.pages.journals import Journals
+from drl.pages.run import pipeline_of
 from drl.serving.proof import Target
 from drl.stores.lineage_audit import Audit, AuditFinding
 
@@ -25,7 +27,7 @@ class Registry(Protocol):
         """For each model that has the alias, the version that it points to."""
 
     def target(self, model: str, version: int) -> Target:
-        """What a version is said to be."""
+        """What a version is said to be; ConflictError when no pipeline registered it."""
 
 
 @dataclass(frozen=True)
@@ -33,42 +35,54 @@ class ChampionLine:
     """What the alias of a model points to.
 
     Attributes:
-        target: model, version, model root and run.
+        model: registered name.
+        version: that the alias points to.
+        target: what the version is said to be; None when no pipeline registered it.
         finding: of the newest audit that looked at it; None when none did.
         audited: when that audit began.
     """
 
-    target: Target
-    finding: AuditFinding | None
-    audited: datetime | None
-
-    @property
-    def pipeline(self) -> str:
-        """Of the run that made it."""
-        return self.target.run.partition("/")[0]
+    model: str
+    version: int
+    target: Target | None = None
+    finding: AuditFinding | None = None
+    audited: datetime | None = None
 
     @property
     def proof(self) -> str:
-        """``holds``, ``false``, ``undetermined`` or ``not audited``."""
+        """``holds``, ``false``, ``undetermined``, ``not audited`` or ``not registered by a pipeline``."""
+        if self.target is None:
+            return "not registered by a pipeline"
         return self.finding.outcome if self.finding else "not audited"
 
 
 def champions(registry: Registry, journals: Journals, readable: Collection[str]) -> list[ChampionLine]:
     """The champion of every model whose run belongs to one of the pipelines ``readable``, by model.
 
+    What no pipeline registered belongs to none, and is listed for everybody.
+
     Raises:
         StoreError: the registry is out of reach.
-        ConflictError: an alias points to something that no pipeline registered.
     """
-    pointed = registry.aliases(_ALIAS)
+    pointed = sorted(registry.aliases(_ALIAS).items())
     with ThreadPoolExecutor(_THREADS) as pool:
-        targets = list(pool.map(lambda item: registry.target(*item), sorted(pointed.items())))
+        targets = pool.map(lambda item: _target(registry, *item), pointed)
     found = {(f.model, f.version, f.root): (f, moment) for f, moment in _findings(journals)}
     lines = []
-    for target in targets:
-        finding, audited = found.get((target.model, str(target.version), target.root), (None, None))
-        lines.append(ChampionLine(target, finding, audited))
-    return [line for line in lines if line.pipeline in readable]
+    for (model, version), target in zip(pointed, targets, strict=True):
+        if target is None:
+            lines.append(ChampionLine(model, version))
+        elif pipeline_of(target.run) in readable:
+            finding, audited = found.get((model, str(version), target.root), (None, None))
+            lines.append(ChampionLine(model, version, target, finding, audited))
+    return lines
+
+
+def _target(registry: Registry, model: str, version: int) -> Target | None:
+    try:
+        return registry.target(model, version)
+    except ConflictError:
+        return None
 
 
 def _findings(journals: Journals) -> Iterator[tuple[AuditFinding, datetime]]:

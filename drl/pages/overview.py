@@ -9,7 +9,7 @@ from typing import Any
 
 from drl.evaluation.statistics import Interval
 from drl.pages.journals import Journals
-from drl.pages.run import started
+from drl.pages.run import KeyedRun, pipeline_of, started
 
 SEEN = 200
 """So many of the newest runs are looked at."""
@@ -17,11 +17,10 @@ _DOCUMENTS = ("started.json", "evaluate.json", "closing.json", "registration.jso
 
 
 @dataclass(frozen=True)
-class RunLine:
+class RunLine(KeyedRun):
     """A run in a list.
 
     Attributes:
-        key: of the run.
         started: when it was resolved.
         verdict: as the ledger has it; None while the run is not closed.
         state: the same in words, ``under way`` and ``evaluated`` included.
@@ -32,7 +31,6 @@ class RunLine:
         model: registered name and version, None before the registration.
     """
 
-    key: str
     started: datetime | None
     verdict: str | None
     state: str
@@ -42,20 +40,10 @@ class RunLine:
     unit: str
     model: str | None
 
-    @property
-    def pipeline(self) -> str:
-        """Its pipeline."""
-        return self.key.partition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """The run's id as it is in its key."""
-        return self.key.partition("/")[2]
-
 
 def recent_runs(journals: Journals, readable: Collection[str]) -> list[RunLine]:
     """The newest runs of the pipelines ``readable``, the newest first."""
-    keys = [key for key in journals.recent(SEEN) if key.partition("/")[0] in readable]
+    keys = [key for key in journals.recent(SEEN) if pipeline_of(key) in readable]
     found = journals.several(keys, _DOCUMENTS)
     return [_line(key, found[key]) for key in keys]
 
