@@ -10,7 +10,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow.exceptions import AirflowNotFoundException
 
@@ -97,6 +97,21 @@ def account(run: RunFacts) -> tuple[Account | DrlError, int]:
         return error, 0
     except AirflowNotFoundException as error:
         return missing_connection(error), 0
+
+
+def record_zip(run: RunFacts) -> tuple[BinaryIO, int]:
+    """What ``drl record export`` writes of the run, open, and its size in bytes.
+
+    Raises:
+        DrlError: the run is not closed, or something that it takes is not there.
+    """
+    from drl.pages.run_record import ledger_at, record_zip, stored_record
+
+    opening(run)
+    node = connections.ledger_node()
+    ask = ledger_at(node.rpc_url, node.first_block)
+    settings = connections.artifact_store().settings
+    return record_zip(stored_record(run.key, settings, ask, node.finality))
 
 
 def opening(run: RunFacts) -> Receipt:

@@ -6,7 +6,9 @@ one is asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar
 from urllib.parse import quote
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -32,6 +34,8 @@ _OWN = (
 )
 # A file of a run was written by a step: whatever is in it, it runs nothing and loads nothing.
 _FOREIGN = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
+_HARMLESS = {"Content-Security-Policy": _FOREIGN, "X-Content-Type-Options": "nosniff"}
+_PIECE = 1 << 18
 _SHOWN = {"report.html", "data_docs.html"}
 _MAY_SEE_RUN = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 
@@ -105,6 +109,17 @@ def verify(dag_id: str, run_id: str) -> StreamingResponse:
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
+@app.get("/record/{dag_id}/{run_id}", dependencies=[_MAY_SEE_RUN])
+def record(dag_id: str, run_id: str) -> StreamingResponse:
+    """The run's record, as ``drl record export`` writes it."""
+    from operators import pages
+
+    found = _run(dag_id, run_id)
+    zipped, size = pages.record_zip(found)
+    headers = _saved(found.record_name) | {"Content-Length": f"{size}"}
+    return StreamingResponse(_pieces(zipped), media_type="application/zip", headers=headers)
+
+
 @app.get("/file/{dag_id}/{run_id}/{name:path}", dependencies=[_MAY_SEE_RUN])
 def file(dag_id: str, run_id: str, name: str) -> Response:
     """A file that a step of the run made: pages to be shown, everything else to be kept."""
@@ -152,6 +167,12 @@ def _problem(request: Request, error: DrlError) -> HTMLResponse:
     return _message(request, status, error.message, error.remedy)
 
 
+@app.exception_handler(UnicodeDecodeError)
+def _not_text(request: Request, error: UnicodeDecodeError) -> HTMLResponse:
+    message = f"what should be shown is not UTF-8 text (byte {error.start}: {error.reason})"
+    return _message(request, 400, message, "Download the run's files, or verify the run.")
+
+
 @app.exception_handler(AirflowNotFoundException)
 def _no_connection(request: Request, error: AirflowNotFoundException) -> HTMLResponse:
     from operators.pages import missing_connection
@@ -188,11 +209,19 @@ def _html(page: str, status: int = 200) -> HTMLResponse:
 
 
 def _foreign(data: bytes, name: str, *, shown: bool) -> Response:
-    headers = {"Content-Security-Policy": _FOREIGN, "X-Content-Type-Options": "nosniff"}
     if shown:
-        return HTMLResponse(data.decode(), headers=headers)
-    headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
-    return Response(data, media_type="application/octet-stream", headers=headers)
+        return HTMLResponse(data.decode(), headers=_HARMLESS)
+    return Response(data, media_type="application/octet-stream", headers=_saved(name))
+
+
+def _saved(name: str) -> dict[str, str]:
+    """Headers of a file that is kept under ``name``, not shown."""
+    return {**_HARMLESS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        yield from iter(partial(stream.read, _PIECE), b"")
 
 
 def _view(name: str, href: str, destination: str, route: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -18,11 +19,14 @@ from drl.record.dsse import read_unverified
 from drl.record.export import (
     ACCOUNT,
     ENVELOPE,
+    HELD_OUT,
     RELEASE,
+    Piece,
     account_json,
     blob_name,
     document_names,
     key_name,
+    named_files,
     travelling_files,
 )
 from drl.record.ledger import Entry
@@ -57,7 +61,13 @@ class StoredRecord:
 
     @classmethod
     def of(
-        cls, journal: RunJournal, entries: Sequence[Entry], head: Mapping[str, Any], store: Sealed
+        cls,
+        journal: RunJournal,
+        entries: Sequence[Entry],
+        head: Mapping[str, Any],
+        store: Sealed,
+        *,
+        held_out: bool = False,
     ) -> StoredRecord:
         """The record of a run.
 
@@ -66,6 +76,8 @@ class StoredRecord:
             entries: the ledger's account of its pipeline.
             head: ``number``, ``hash`` and ``time`` of the newest block.
             store: has the files under lock.
+            held_out: also the held-out data, where they may not be handed on: for a verifier of the
+                deployment's own, who hands nothing on.
 
         Raises:
             InputError: a document of the journal is gone.
@@ -79,11 +91,17 @@ class StoredRecord:
         documents |= champion_documents(journal, entries)
         documents[ACCOUNT] = canonical_json(account_json(entries, head))
         files = travelling_files(journal.read_json("resolved.json"), release, with_data=False)
+        if held_out:
+            files += [file for file in named_files(release) if file.name == HELD_OUT]
         return cls(documents, {blob_name(a.sha256): a for a in files}, store)
 
     def names(self) -> list[str]:
         """Every name, sorted."""
         return sorted([*self._documents, *self._files])
+
+    def pieces(self) -> list[Piece]:
+        """Every file, for a zip: :func:`drl.record.export.write_zip`."""
+        return [Piece(name, self.size(name), partial(self.open, name)) for name in self.names()]
 
     def size(self, name: str) -> int:
         """Size in bytes."""

@@ -86,30 +86,39 @@ class Signed:
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """One run.
+class KeyedRun:
+    """A run by its key.
 
     Attributes:
         key: of the run.
-        documents: the JSON documents that it has, by name.
-        lines: its entries on the ledger, in order.
-        statements: everything signed, sorted by name.
     """
 
     key: str
-    documents: Mapping[str, Any]
-    lines: tuple[Line, ...]
-    statements: tuple[Signed, ...]
 
     @property
     def pipeline(self) -> str:
         """Its pipeline, which is its DAG."""
-        return self.key.partition("/")[0]
+        return pipeline_of(self.key)
 
     @property
     def name(self) -> str:
         """The run's id as it is in its key."""
         return self.key.partition("/")[2]
+
+
+@dataclass(frozen=True)
+class RunFacts(KeyedRun):
+    """One run.
+
+    Attributes:
+        documents: the JSON documents that it has, by name.
+        lines: its entries on the ledger, in order.
+        statements: everything signed, sorted by name.
+    """
+
+    documents: Mapping[str, Any]
+    lines: tuple[Line, ...]
+    statements: tuple[Signed, ...]
 
     @property
     def resolved(self) -> Mapping[str, Any]:
@@ -164,6 +173,17 @@ class RunFacts:
         trained = self.summary("train")
         return str(trained["model_root"] if trained else self.documents["resolved.ref.json"]["sha256"])
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, so that it has a record."""
+        return "closing.json" in self.documents
+
+    @property
+    def record_name(self) -> str:
+        """Name of its record's zip."""
+        made = self.documents["registration.json"]
+        return f"{made['model']}-v{made['version']}.record.zip"
+
     def summary(self, step: str) -> dict[str, Any] | None:
         """What a step said about its work, None when it has not ended."""
         accepted = self.documents.get(f"{step}.json")
@@ -193,6 +213,11 @@ class RunFacts:
     def _seconds(self, stage: str) -> float | None:
         found = self.documents.get(f"times/{stage}.json")
         return float(found["seconds"]) if found else None
+
+
+def pipeline_of(run: str) -> str:
+    """The pipeline of a run's key."""
+    return run.partition("/")[0]
 
 
 def read_run(journals: Journals, key: str) -> RunFacts:

@@ -11,17 +11,12 @@ import os
 import signal
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
-from drl.champions.stored_record import StoredRecord
 from drl.errors import DrlError
-from drl.record.ledger import entry_from_json
-from drl.steps.journal import RunJournal
-from drl.stores.ledger_view import ChainView
-from drl.stores.s3 import ArtifactStore
+from drl.pages.run_record import ledger_at, stored_record
 from drl.stores.settings import S3Settings
-from drl.verification.ledger_view import LedgerAddress
 from drl.verification.trust import TrustPolicy
 from drl.verification.verify import Means, verify_record
 
@@ -83,27 +78,11 @@ def verify(question: Question, out: TextIO) -> None:
     Raises:
         DrlError: as the stores and the chain do.
     """
-    store = ArtifactStore(question.store)
-    documents = ArtifactStore(replace(question.store, staging=question.store.sealed))
-    journal = RunJournal(documents, question.run)
-    receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
-    pipeline = question.run.partition("/")[0]
     trust = None if question.trust is None else TrustPolicy.model_validate(question.trust)
     finality = trust.ledger.finality if trust and trust.ledger else "instant"
-
-    def view(address: LedgerAddress) -> ChainView:
-        return ChainView(
-            question.rpc_url,
-            contract=address.contract,
-            writer=address.writer,
-            pipeline=address.pipeline,
-            finality=address.finality,
-            first_block=question.first_block,
-        )
-
-    own = view(LedgerAddress(receipt.contract, receipt.writer, pipeline, finality))
-    entries, head = own.entries(), dict(zip(("number", "hash", "time"), own.head(), strict=True))
-    record = StoredRecord.of(journal, entries, head, store)
+    view = ledger_at(question.rpc_url, question.first_block)
+    # Nothing is handed on from here, so data that must not be are looked at too.
+    record = stored_record(question.run, question.store, view, finality, held_out=True)
     means = Means(
         trust=trust,
         open_ledger=view,

@@ -24,7 +24,7 @@ ENVELOPE, NOTE = ".dsse.json", ".note.json"
 RELEASE = "release.dsse.json"
 
 _PLAIN = ("resolved.json", "opening.json", "closing.json")
-_HELD_OUT = "prepare/test.npy"
+HELD_OUT = "prepare/test.npy"
 _DATA = frozenset(
     f"prepare/{name}.parquet" for name in ("train", "validation", "test", "demonstrations", "rejected")
 )
@@ -112,7 +112,7 @@ def travelling_files(
         )
     champion = resolved["champion"]
     files = [*named_files(release), *(Artifact.from_json(a) for a in (champion or {}).get("files", []))]
-    left = (frozenset() if with_data else _DATA) if free else _DATA | {_HELD_OUT}
+    left = (frozenset() if with_data else _DATA) if free else _DATA | {HELD_OUT}
     staying = {a.sha256 for a in files if a.name in left}
     by_digest = {a.sha256: a for a in files if a.sha256 not in staying}
     return [by_digest[digest] for digest in sorted(by_digest)]

@@ -12,7 +12,7 @@ from page_runs import Memory, Shown, journals_of
 
 from drl.artifact import Artifact
 from drl.digest import canonical_json, sha256_bytes
-from drl.errors import Falsified, InputError, StoreError
+from drl.errors import ConflictError, Falsified, InputError, StoreError
 from drl.pages.champions import champions
 from drl.pages.journals import Journals
 from drl.pages.overview import by_pipeline, recent_runs
@@ -73,6 +73,7 @@ def test_a_run_is_shown_with_all_that_is_known() -> None:
         assert words in page.words, words
     links = page.links()
     assert "/airflow/drl/file/pole/run-1/evaluate/report.html" in links
+    assert "/airflow/drl/record/pole/run-1" in links
     assert "http://mlflow:5000/#/models/pole/versions/1" in links
     assert any(link.startswith("https://chain.example/tx/0x") for link in links)
     assert all(
@@ -86,6 +87,7 @@ def test_a_run_under_way_is_shown_as_far_as_it_is(until: str) -> None:
     assert ("There is no verdict yet." in page.words) == (until != "evaluate.json")
     assert ("Learning curves" in page.words) == (until in ("train.json", "evaluate.json"))
     assert ("not on the ledger yet" in page.words) == (until == "resolved.ref.json")
+    assert "/airflow/drl/record/pole/run-1" not in page.links()
 
 
 def test_hostile_text_is_shown_and_does_nothing() -> None:
@@ -201,14 +203,17 @@ def test_pipelines_are_sorted_and_their_runs_begin_with_the_oldest() -> None:
 class Registry:
     """A registry that says what it is told to."""
 
-    def __init__(self, *targets: Target) -> None:
+    def __init__(self, *targets: Target, foreign: str | None = None) -> None:
         self._targets = {target.model: target for target in targets}
+        self._foreign = {foreign: 7} if foreign else {}
 
     def aliases(self, alias: str) -> dict[str, int]:
         assert alias == "champion"
-        return {model: target.version for model, target in self._targets.items()}
+        return {model: target.version for model, target in self._targets.items()} | self._foreign
 
     def target(self, model: str, version: int) -> Target:
+        if model in self._foreign:
+            raise ConflictError(f"{model} lacks the tags", remedy="point the alias elsewhere")
         assert self._targets[model].version == version
         return self._targets[model]
 
@@ -224,7 +229,7 @@ def test_a_champion_has_the_proof_of_the_newest_audit_that_looked_at_it() -> Non
     journals, documents = journals_of()
     registry = Registry(Target("pole", 4, ROOT, "pole/run-4"), Target("secret", 1, ROOT, "secret/run-1"))
     lines = champions(registry, journals, {"pole"})
-    assert [(line.target.model, line.proof) for line in lines] == [("pole", "not audited")]
+    assert [(line.model, line.proof) for line in lines] == [("pole", "not audited")]
     audited(documents, 1, ROOT)
     audited(documents, 2, ROOT, "locks: a file is gone")
     audited(documents, 3, "cd" * 32)
@@ -232,6 +237,16 @@ def test_a_champion_has_the_proof_of_the_newest_audit_that_looked_at_it() -> Non
     assert (line.proof, line.audited and line.audited.day) == ("false", 2)
     page = Page(overview_page(SITE, Overview([line], [])))
     assert "locks: a file is gone" in page.words
+
+
+def test_a_champion_that_no_pipeline_registered_is_listed_as_one_beside_the_others() -> None:
+    journals, _ = journals_of()
+    registry = Registry(Target("pole", 4, ROOT, "pole/run-4"), foreign="by-hand")
+    lines = champions(registry, journals, {"pole"})
+    page = Page(overview_page(SITE, Overview(lines, [])))
+    assert "by-hand 7 not registered by a pipeline" in page.words
+    assert "pole 4 not audited" in page.words
+    assert "/airflow/drl/run/pole/run-4" in page.links()
 
 
 # ------------------------------------------------------------------------------------------ small parts
