@@ -79,7 +79,9 @@ class Change:
         }
 
 
-def history(model: str, entries: Sequence[Entry], documents: Documents) -> list[Change]:
+def history(
+    model: str, entries: Sequence[Entry], documents: Documents, *, whole: bool = False
+) -> list[Change]:
     """Every promotion statement about a model that this writer's ledger has, in the ledger's order.
 
     The ledger names the statements, and the sealed bucket holds them under their digests. No registry is
@@ -90,10 +92,11 @@ def history(model: str, entries: Sequence[Entry], documents: Documents) -> list[
         model: name of the registered model.
         entries: everything that the writer has on the ledger, of all pipelines.
         documents: the bucket of the journals, where sealed statements lie beside them.
+        whole: no statement may be missing, not even one after which the champion changed again.
 
     Raises:
         Undetermined: the bucket lacks a statement that may have changed the champion since the last change
-            that it has.
+            that it has; with ``whole``, any that may be about the model.
         Falsified: other bytes lie under a statement's digest.
     """
     runs, notes = _promotable(entries), _notes(entries)
@@ -101,7 +104,7 @@ def history(model: str, entries: Sequence[Entry], documents: Documents) -> list[
         found = list(pool.map(lambda note: _change(model, note, runs[_run(note)], documents), notes))
     changes = [change for change in found if isinstance(change, Change)]
     moved = max((position(c.note) for c in changes if c.outcome != "superseded"), default=(0, 0))
-    untold = [note for note in found if isinstance(note, Note) and position(note) > moved]
+    untold = [note for note in found if isinstance(note, Note) and (whole or position(note) > moved)]
     if untold:
         raise _untold(model, untold[-1])
     return changes

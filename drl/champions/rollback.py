@@ -61,9 +61,9 @@ class Champions:
     ledger: RunLedger
     documents: Documents
 
-    def history(self, model: str) -> list[Change]:
-        """Every promotion and rollback of a model that is on the ledger, the first one first."""
-        return history(model, self.ledger.entries(), self.documents)
+    def history(self, model: str, *, whole: bool = False) -> list[Change]:
+        """Every promotion and rollback on the ledger, as :func:`drl.champions.history.history` tells."""
+        return history(model, self.ledger.entries(), self.documents, whole=whole)
 
     def require(self, model: str) -> ChampionInfo:
         """The champion by the registry's alias; InputError when there is none."""
@@ -106,12 +106,14 @@ def roll_back(
         InputError: there is no champion, or ``to`` was never one, or was rolled back itself.
         ConflictError: the alias points to a version that the statements do not name, or another rollback was
             begun and has not ended.
+        Undetermined: the bucket lacks a statement that may be about the champion, or about ``to``.
     """
     if not reason.strip():
         raise InputError("a rollback without a reason", remedy="say why: --reason TEXT")
     with exclusive(promotion_lock(model)):
         present = champions.require(model)
-        changes = champions.history(model)
+        # Whether the version that somebody names was rolled back itself is told by every statement there is.
+        changes = champions.history(model, whole=to is not None)
         journal = RunJournal(champions.documents, present.run_key)
         name = _unfinished(journal, changes)
         if name is None:

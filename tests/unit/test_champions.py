@@ -183,6 +183,8 @@ def test_a_note_without_its_statement_leaves_it_open_who_is_champion(world: Worl
     assert f"put sha256/{world.entries[-1].statement} back" in told.value.remedy
     world.promote(3, 2)
     assert version(champion(world.changes())) == 3, "whatever it said, version 3 came later"
+    with pytest.raises(Undetermined, match="about run 2 of"):
+        history("m", world.entries, world.documents, whole=True)
     world.fall(3, 2)
     world.documents[f"sha256/{world.entries[-1].statement}"] = b"{}"
     with pytest.raises(Falsified, match="other bytes"):
