@@ -14,7 +14,10 @@ from browser_axe import grave_problems, program
 from browser_seat import DAG, Seat
 from playwright.sync_api import Frame
 
+from drl.record.files import open_record
 from drl.steps.journal import run_key
+from drl.verification.findings import Label
+from drl.verification.verify import Means, verify_record
 
 CACHE = Path(__file__).resolve().parents[2] / ".drl" / "cache"
 QUICK = 0.5
@@ -77,6 +80,20 @@ def test_verify_shows_every_check_as_it_runs(seat: Seat, approved: str, axe: str
     page.locator("#verify").scroll_into_view_if_needed()
     assert grave_problems(ours(seat), axe) == []
     seat.keep("verify")
+
+
+def test_the_record_is_downloaded_and_verifies(seat: Seat, approved: str, tmp_path: Path) -> None:
+    seat.run(approved, "drl_run")
+    page = seat.frame(DAG)
+    with seat.page.expect_download() as download:
+        page.get_by_role("link", name="Download the record").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == f"{DAG}-v1.record.zip"
+    with open_record(path) as record:
+        result = verify_record(record, Means(offline=True))
+    assert (result.level, result.exit_code) == (3, 2)
+    assert not [finding for finding in result.findings if finding.label == Label.FALSE]
 
 
 # --------------------------------------------------------------------------------------------- lineage
@@ -181,7 +198,7 @@ def test_nothing_is_shown_to_strangers(server: AirflowServer, approved: str) -> 
     run = run_key(DAG, approved)
     for path in (
         *("", "static/pages.js", f"run/{run}", f"account/{run}", f"lineage/{run}", f"verify/{run}"),
-        *(f"file/{run}/evaluate/report.html", f"statement/{run}/release", f"report/{run}"),
+        *(f"file/{run}/evaluate/report.html", f"statement/{run}/release", f"report/{run}", f"record/{run}"),
     ):
         answer = server.page(f"drl/{path}", headers={"Authorization": ""})
         assert answer.status_code == 401, path
@@ -207,9 +224,10 @@ def test_pages_hold_no_secret(server: AirflowServer, approved: str) -> None:
         if re.search("KEY|SECRET|PASSWORD", line.partition("=")[0])
     ]
     assert secrets
-    for path in ("", f"run/{run}", f"account/{run}", f"lineage/{run}"):
-        text = server.page(f"drl/{path}").text
-        assert not [secret for secret in secrets if secret and secret in text]
+    for path in ("", f"run/{run}", f"account/{run}", f"lineage/{run}", f"record/{run}"):
+        answer = server.page(f"drl/{path}")
+        assert answer.ok
+        assert not [secret for secret in secrets if secret and secret.encode() in answer.content]
 
 
 def test_a_page_takes_less_than_half_a_second(server: AirflowServer, approved: str) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from record_factory import Builder, InventedLedger, built, signer
+from stored_records import Bucket, journal
 
-from drl.artifact import Artifact
 from drl.champions.audit import Remark
 from drl.champions.record_check import RecordCheck
-from drl.errors import StoreError
 from drl.record.key_files import public_pem
 from drl.record.keyring import KeyEntry
 from drl.steps.journal import RunJournal
@@ -21,29 +20,6 @@ KEYS = [
     KeyEntry(role, key.keyid, f"file:/{role}.pem", public_pem(key).decode(), "2026-11-01T00:00:00+00:00")
     for role, key in ((role, signer(role).public_key) for role in ("steps", "release", "approval"))
 ]
-
-
-class Documents(dict[str, bytes]):
-    """The journal's bucket, in memory."""
-
-    def read(self, key: str) -> bytes:
-        return self[key]
-
-    def list(self, prefix: str) -> list[str]:
-        return sorted(key for key in self if key.startswith(prefix))
-
-
-class Bucket:
-    """The sealed bucket: a record's folder of files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def get(self, artifact: Artifact, into: Path, *, sealed: bool = False) -> Path:
-        source = self._folder / artifact.sha256
-        if not sealed or not source.exists():
-            raise StoreError(f"{artifact.sha256[:12]} is not there", remedy="look for it")
-        return Path(shutil.copyfile(source, into / artifact.name))
 
 
 class Ledgers:
@@ -60,29 +36,20 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     return built(tmp_path_factory.mktemp("records") / "record")
 
 
-def journal(builder: Builder) -> tuple[Documents, RunJournal]:
-    documents = Documents()
-    for path in builder.folder.rglob("*"):
-        name = path.relative_to(builder.folder).as_posix().removeprefix("notes/")
-        if path.is_file() and not name.startswith("sha256/") and name != "account.json":
-            documents[f"journal/{RUN}/{name}"] = path.read_bytes()
-    return documents, RunJournal(documents, RUN)
-
-
 def check(builder: Builder, run: RunJournal, keys: list[KeyEntry] = KEYS) -> list[Remark]:
     bucket = Bucket(builder.folder / "sha256")
     return RecordCheck(Ledgers(builder), bucket, keys)(run, builder.entries)
 
 
 def test_a_good_record_holds_in_one_remark(builder: Builder) -> None:
-    _, run = journal(builder)
+    _, run = journal(builder, RUN)
     [remark] = check(builder, run)
     assert (remark.kind, remark.about) == ("holds", "record")
     assert "Level 2" in remark.sentence
 
 
 def test_a_changed_statement_is_false_and_named(builder: Builder) -> None:
-    documents, run = journal(builder)
+    documents, run = journal(builder, RUN)
     key = f"journal/{RUN}/evaluation.dsse.json"
     documents[key] = documents[key].replace(b'"sig":"', b'"sig":"AAAA')
     remarks = check(builder, run)
@@ -91,14 +58,14 @@ def test_a_changed_statement_is_false_and_named(builder: Builder) -> None:
 
 
 def test_a_key_that_is_not_in_the_key_ring_is_not_believed(builder: Builder) -> None:
-    _, run = journal(builder)
+    _, run = journal(builder, RUN)
     remarks = check(builder, run, [entry for entry in KEYS if entry.role != "release"])
     assert remarks
     assert "holds" not in {remark.kind for remark in remarks}
 
 
 def test_a_file_gone_from_the_bucket_is_not_passed_over(builder: Builder, tmp_path: Path) -> None:
-    _, run = journal(builder)
+    _, run = journal(builder, RUN)
     partly = tmp_path / "sha256"
     shutil.copytree(builder.folder / "sha256", partly)
     largest = max(partly.iterdir(), key=lambda path: path.stat().st_size)
