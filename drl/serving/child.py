@@ -9,15 +9,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drl.errors import Undetermined
-from drl.serving.proof import Proof, Target
+from drl.serving.proof import Expected, Proof, Target
 from drl.serving.settings import ApiSettings
 
 
 class Prove(Protocol):
     """Verifies a target and puts its files into an empty folder."""
 
-    def __call__(self, target: Target, into: Path, *, drift: bool) -> Proof:
-        """The proof; with ``drift``, also which observations to expect."""
+    def __call__(self, target: Target, into: Path) -> Proof:
+        """The proof."""
+
+
+class Expect(Protocol):
+    """Finds out which observations a policy is used to."""
+
+    def __call__(self, target: Target, policy: Path) -> tuple[Expected | None, str | None]:
+        """Them, or why nobody knows; ``policy`` is the folder of the proved files."""
 
 
 _SHOWN = 500
@@ -56,16 +63,38 @@ class ChildProver:
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
 
-    def __call__(self, target: Target, into: Path, *, drift: bool) -> Proof:
+    def __call__(self, target: Target, into: Path) -> Proof:
         """The proof of a target; Undetermined or StoreError when there is none to be had."""
         question = {
             "target": target.to_json(),
             "trust": str(self._settings.trust.absolute()),
             "into": str(into.absolute()),
-            "drift_steps": self._settings.drift_steps if drift else 0,
         }
         answer = run_child("drl.serving.prove", question, seconds=self._settings.limit_seconds)
         proof = Proof.from_json(answer)
         if proof.target != target:
             raise Undetermined("the verifier answered about something else", remedy="report this")
         return proof
+
+
+class ChildExpectation:
+    """Plays the training environments of served policies in children."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, target: Target, policy: Path) -> tuple[Expected | None, str | None]:
+        """Which observations to expect, or why nobody knows; Undetermined when the child did not end well."""
+        settings = self._settings
+        if not settings.drift_steps:
+            return None, "switched off: drift_steps is 0"
+        question = {
+            "target": target.to_json(),
+            "trust": str(settings.trust.absolute()),
+            "policy": str(policy.absolute()),
+            "steps": settings.drift_steps,
+        }
+        seconds = min(settings.limit_seconds, settings.prove_seconds)  # meanwhile nothing is proved again
+        answer = run_child("drl.serving.expectation", question, seconds=seconds)
+        expected = answer["expected"]
+        return Expected.from_json(expected) if expected else None, answer["unexpected"]

@@ -81,8 +81,6 @@ class Proof:
         verdict: of the release.
         anchor: receipt of the promotion's note on the ledger; None when there is none.
         files: the policy's files by digest, fetched and checked; empty unless it holds.
-        expected: what observations to expect; None when nobody knows.
-        unexpected: why ``expected`` is None.
     """
 
     target: Target
@@ -93,8 +91,6 @@ class Proof:
     verdict: str | None = None
     anchor: dict[str, Any] | None = None
     files: tuple[Artifact, ...] = ()
-    expected: Expected | None = None
-    unexpected: str | None = None
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Proof:
@@ -116,8 +112,6 @@ class Proof:
                 verdict=value["verdict"],
                 anchor=value["anchor"],
                 files=tuple(Artifact.from_json(file) for file in value["files"]),
-                expected=Expected.from_json(value["expected"]) if value["expected"] else None,
-                unexpected=value["unexpected"],
             )
         except (LookupError, TypeError, ValueError) as error:
             raise Undetermined(
@@ -131,5 +125,4 @@ class Proof:
             "target": self.target.to_json(),
             "reasons": list(self.reasons),
             "files": [file.to_json() for file in self.files],
-            "expected": self.expected.to_json() if self.expected else None,
         }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
@@ -23,9 +22,7 @@ from drl.errors import DrlError, InputError, Undetermined
 from drl.policy.onnx import check_onnx
 from drl.policy.root import FILES, model_root
 from drl.record.dsse import read_unverified
-from drl.record.export import named_files
 from drl.record.ledger import entry_from_json
-from drl.serving.expectation import TRAINING_DATA, expected_observations
 from drl.serving.proof import Outcome, Proof, Target
 from drl.steps.journal import RunJournal
 from drl.stores.ledger_view import ChainView
@@ -48,23 +45,16 @@ class Question:
         target: what the alias points to.
         trust: file of the trust policy.
         into: folder for the policy's files.
-        drift_steps: most time steps to play for the observations to expect.
     """
 
     target: Target
     trust: Path
     into: Path
-    drift_steps: int
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Question:
         """Read what the serving process wrote."""
-        return cls(
-            Target.from_json(value["target"]),
-            Path(value["trust"]),
-            Path(value["into"]),
-            int(value["drift_steps"]),
-        )
+        return cls(Target.from_json(value["target"]), Path(value["trust"]), Path(value["into"]))
 
 
 def main() -> int:
@@ -116,16 +106,7 @@ def prove(question: Question) -> Proof:
     if reasons := (*wrong, *unsettled, *result.reasons, *record.unread):
         return _proof(target, outcome, reasons, result, journal)
     files = fetch_policy(target, release, store, question.into)
-    proof = _proof(target, "holds", (), result, journal)
-    with tempfile.TemporaryDirectory() as scratch:
-        expected, unexpected = expected_observations(
-            journal.read_json("resolved.json"),
-            question.into,
-            training_split(release, store, Path(scratch)) if question.drift_steps else None,
-            trust.environments,
-            steps=question.drift_steps,
-        )
-    return replace(proof, files=files, expected=expected, unexpected=unexpected)
+    return replace(_proof(target, "holds", (), result, journal), files=files)
 
 
 def serving_trust(trust: TrustPolicy) -> TrustPolicy:
@@ -195,14 +176,6 @@ def fetch_policy(
         raise InputError(f"{into}: the files have another root", remedy="try again; look at the disk")
     check_onnx(into)
     return files
-
-
-def training_split(release: dict[str, Any], store: ArtifactStore, into: Path) -> Path | None:
-    """Fetch the training split that the release names; None for a pipeline without data."""
-    for file in named_files(release["predicate"]):
-        if file.name == TRAINING_DATA:
-            return store.get(file, into, sealed=True)
-    return None
 
 
 def _pipeline(run: str) -> str:

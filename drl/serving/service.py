@@ -8,7 +8,7 @@ from typing import Any
 
 from drl.serving.access import KeyRing, Rates
 from drl.serving.behind import Behind
-from drl.serving.child import ChildProver, Prove
+from drl.serving.child import ChildExpectation, ChildProver, Expect, Prove
 from drl.serving.decisions import DecisionLog
 from drl.serving.drift import DriftWatch
 from drl.serving.metrics import RequestMetrics
@@ -26,13 +26,19 @@ class Service:
         settings: of drl-api.
         registry: says where aliases point; by default MLflow's.
         prove: verifies targets; by default in a child.
+        expect: finds out which observations they are used to; by default in a child.
 
     Attributes:
         watches: by name of the policy.
     """
 
     def __init__(
-        self, settings: ApiSettings, *, registry: Registry | None = None, prove: Prove | None = None
+        self,
+        settings: ApiSettings,
+        *,
+        registry: Registry | None = None,
+        prove: Prove | None = None,
+        expect: Expect | None = None,
     ) -> None:
         self.settings = settings
         self.keys = KeyRing.load(settings.keys) if settings.keys else None
@@ -44,6 +50,7 @@ class Service:
                 settings.alias,
                 registry=registry or RegistryClient(settings.mlflow),
                 prove=prove or ChildProver(settings),
+                expect=expect or ChildExpectation(settings),
                 folder=settings.state / "policies",
                 prove_seconds=settings.prove_seconds,
             )
@@ -117,7 +124,7 @@ class Service:
                 "anchor": proof.anchor,
                 "loaded": _utc(loaded.since),
                 "proved": _utc(loaded.proved),
-                "drift": _drift(proof.unexpected, loaded.drift),
+                "drift": _drift(loaded.unexpected, loaded.drift),
                 **space_json(loaded.policy.description),
             }
         return value

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drl.errors import DrlError, Undetermined
-from drl.serving.child import Prove
+from drl.serving.child import Expect, Prove
 from drl.serving.drift import DriftWatch
 from drl.serving.lines import say
 from drl.serving.policy import ServedPolicy
@@ -41,12 +41,14 @@ class Loaded:
         since: when it was switched to, seconds since the epoch.
         proved: when its proof last held, seconds since the epoch.
         drift: of the observations that it answered; None when nobody knows what to expect.
+        unexpected: why nobody does.
     """
 
     policy: ServedPolicy
     since: float
     proved: float
-    drift: DriftWatch | None
+    drift: DriftWatch | None = None
+    unexpected: str | None = "its training environment is being played"
 
     @property
     def target(self) -> Target:
@@ -83,6 +85,7 @@ class PolicyWatch:
         alias: whose version is served.
         registry: says where the alias points.
         prove: verifies it.
+        expect: finds out, once it answers, which observations it is used to.
         folder: for the policies' files; emptied of what earlier processes left.
         prove_seconds: between two proofs of the policy that is served.
 
@@ -96,7 +99,15 @@ class PolicyWatch:
     """
 
     def __init__(
-        self, model: str, alias: str, *, registry: Registry, prove: Prove, folder: Path, prove_seconds: float
+        self,
+        model: str,
+        alias: str,
+        *,
+        registry: Registry,
+        prove: Prove,
+        expect: Expect,
+        folder: Path,
+        prove_seconds: float,
     ) -> None:
         self.model = model
         self.loaded: Loaded | None = None
@@ -104,7 +115,8 @@ class PolicyWatch:
         self.doubt: Refused | None = None
         self.switches = self.refusals = 0
         self.registry_trouble: str | None = None
-        self._alias, self._registry, self._prove = alias, registry, prove
+        self._alias, self._registry = alias, registry
+        self._prove, self._expect = prove, expect
         self._folder, self._prove_seconds = folder / model, prove_seconds
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -151,7 +163,7 @@ class PolicyWatch:
     def _load(self, target: Target) -> None:
         begin = time.monotonic()
         outcome, reasons = self._attempt(
-            target, lambda proof, into: self._switch(proof, into, time.monotonic() - begin), drift=True
+            target, lambda proof, into: self._switch(proof, into, time.monotonic() - begin)
         )
         if outcome != "holds":
             self._refuse(target.version, outcome, reasons)
@@ -162,7 +174,7 @@ class PolicyWatch:
         What could not be told, or was superseded, is no reason to leave callers without an answer.
         """
         target = loaded.target
-        outcome, reasons = self._attempt(target, lambda *_: None, drift=False)
+        outcome, reasons = self._attempt(target, lambda *_: None)
         if outcome == "false":
             self._withdraw(target.version, reasons)
         elif outcome == "undetermined":
@@ -171,12 +183,12 @@ class PolicyWatch:
             self.loaded, self.doubt = replace(loaded, proved=time.time()), None
 
     def _attempt(
-        self, target: Target, take: Callable[[Proof, Path], None], *, drift: bool
+        self, target: Target, take: Callable[[Proof, Path], None]
     ) -> tuple[Outcome, tuple[str, ...]]:
         """Prove a target, and take it when it holds; what goes wrong on the way becomes the outcome."""
         into = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"v{target.version}-"))
         try:
-            proof = self._prove(target, into, drift=drift)
+            proof = self._prove(target, into)
             if proof.outcome == "holds":
                 take(proof, into)
             return proof.outcome, proof.reasons
@@ -195,7 +207,7 @@ class PolicyWatch:
         policy = ServedPolicy.load(proof, into)  # checked and warm before anybody is answered by it
         # One assignment: an answer is made by the policy that it began with, and the one before goes when
         # its last answer is out.
-        self.loaded = Loaded(policy, now, now, DriftWatch(proof.expected) if proof.expected else None)
+        self.loaded = loaded = Loaded(policy, now, now)
         self.refused = self.doubt = None
         self.switches += 1
         say(
@@ -206,6 +218,19 @@ class PolicyWatch:
             before=present.target.version if present else None,
             seconds=round(seconds, 3),
         )
+        self.loaded = self._watched(loaded, into)
+
+    def _watched(self, loaded: Loaded, folder: Path) -> Loaded:
+        """The same, whose observations are compared if anybody knows with what; it answers either way."""
+        try:
+            expected, why = self._expect(loaded.target, folder)
+        except DrlError as error:
+            expected, why = None, error.message
+        except Exception as error:  # of the disk, or an answer that cannot be read: no reason to refuse
+            expected, why = None, repr(error)
+        if why:
+            say("drift is not watched", model=self.model, version=loaded.target.version, reason=why)
+        return replace(loaded, drift=DriftWatch(expected) if expected else None, unexpected=why)
 
     def _withdraw(self, version: int | None, reasons: tuple[str, ...]) -> None:
         """Answer no more: what is served was found false, or its owner took the alias away."""

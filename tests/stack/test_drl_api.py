@@ -36,6 +36,7 @@ from drl.serving.command import _use_stack
 from drl.serving.proof import Proof, Target
 from drl.serving.service import Service
 from drl.serving.settings import ApiSettings
+from drl.serving.watching import PolicyWatch
 from drl.stores.s3_client import connect
 
 OBSERVATIONS = np.random.default_rng(3).normal(scale=0.1, size=(20, 4)).astype(np.float32)
@@ -125,6 +126,11 @@ def versions(server: Server, model: ServedModel) -> int | None:
     return None
 
 
+def drift(server: Server, model: ServedModel) -> str:
+    with server.client() as client:
+        return str(client.policy(model.name)["served"]["drift"])
+
+
 def actions(made: Made) -> list[int]:
     policy = NumpyPolicy.load(made.policy)
     return policy.actions(policy.outputs(OBSERVATIONS)).tolist()
@@ -141,6 +147,7 @@ def refusal(server: Server, model: ServedModel, version: int, words: str) -> Any
 def test_a_champion_answers_after_its_proof_held(server: Server, model: ServedModel) -> None:
     first = model.versions[0]
     eventually(lambda: versions(server, model) == 1)
+    eventually(lambda: drift(server, model) == "0 observations compared")
     with server.client() as client:
         acted = client.act_many(model.name, OBSERVATIONS.tolist())
         assert acted.actions == actions(first)
@@ -256,13 +263,53 @@ def test_the_embedded_stack_is_found_and_gives_no_key_of_the_chain(
     assert not {"DRL_EVM_PRIVATE_KEY", "DRL_POSTGRES_URI"} & set(os.environ)
 
 
+def test_what_is_served_is_proved_again_while_the_registry_is_away(
+    server: Server, model: ServedModel, stack: Any, tmp_path: Path
+) -> None:
+    other = ServedModel(stack.environment(), tmp_path / "made")
+    second = other.make(1.5, against=other.make(ANGLE_ONLY))
+    registry = Forwarder(os.environ["DRL_MLFLOW_URI"], named=True)
+    settings = ApiSettings((other.name,), other.trust(), registry.address, tmp_path, drift_steps=0)
+    watch = Service(settings).watches[other.name]
+    watch.look()
+    assert watch.loaded is not None
+    assert watch.loaded.target.version == 2
+    registry.cut()
+    promotion = _digest(second.builder.folder / "promotion.dsse.json")
+    with hidden(other, promotion):
+        _look_later(watch)
+        assert watch.doubt is not None
+        run = second.builder.run
+        assert f"notes a statement about run {run} of its pipeline" in " ".join(watch.doubt.reasons)
+        older = Service(replace(settings, mlflow=os.environ["DRL_MLFLOW_URI"], state=tmp_path / "older"))
+        other.move(1)  # an MLflow from an old backup
+        older.watches[other.name].look()
+        refused = older.watches[other.name].refused
+        assert refused is not None
+        assert (refused.version, refused.outcome) == (1, "undetermined")
+    assert watch.loaded.target.version == 2, "nobody knows better"
+    watch.doubt = None
+    _look_later(watch)
+    assert (watch.doubt, watch.loaded.target.version) == (None, 2)
+    other.revoke(second)
+    _look_later(watch)
+    assert (watch.loaded, watch.registry_trouble is None) == (None, False)
+    assert watch.refused is not None
+    assert "found harmful" in " ".join(watch.refused.reasons)
+    registry.close()
+
+
 def test_the_alias_moves_fifty_times_under_load(server: Server, model: ServedModel, tmp_path: Path) -> None:
     """Proofs are taken as made: two versions cannot both be the newest. The registry is the real one."""
     made = dict(zip((1, 2), model.versions[:2], strict=True))
     settings = ApiSettings(
         (model.name,), model.trust(), os.environ["DRL_MLFLOW_URI"], tmp_path, watch_seconds=0.05
     )
-    service = Service(settings, prove=lambda target, into, **_: _taken(made[target.version], target, into))
+    service = Service(
+        settings,
+        prove=lambda target, into: _taken(made[target.version], target, into),
+        expect=lambda *_: (None, "not asked"),
+    )
     with suspended(server.process), in_a_thread(service) as address:  # it would look at every move too
         here = Server(address, psutil.Process(), tmp_path / "none", {})
         model.move(1)
@@ -306,6 +353,23 @@ def loaded(server: Server, model: ServedModel, *, threads: int = 2) -> Iterator[
 
 
 @contextlib.contextmanager
+def hidden(model: ServedModel, sha256: str) -> Iterator[None]:
+    """A sealed object as whoever asks for its newest version sees it once somebody deleted it."""
+    bucket, key, store = model.settings.sealed, f"sha256/{sha256}", connect(model.settings)
+    marker = store.delete_object(Bucket=bucket, Key=key)["VersionId"]
+    try:
+        yield
+    finally:
+        store.delete_object(Bucket=bucket, Key=key, VersionId=marker)
+
+
+def _look_later(watch: PolicyWatch) -> None:
+    assert watch.loaded is not None
+    watch.loaded = replace(watch.loaded, proved=0.0)  # longer ago than `prove_seconds`
+    watch.look()
+
+
+@contextlib.contextmanager
 def suspended(process: psutil.Process) -> Iterator[None]:
     process.suspend()
     try:
@@ -335,7 +399,7 @@ def _taken(made: Made, target: Target, into: Path) -> Proof:
 
     for name in FILES:
         (into / name).write_bytes((made.policy / name).read_bytes())
-    return replace(proof_of(made.policy, expected=False), target=target)
+    return replace(proof_of(made.policy), target=target)
 
 
 def _digest(path: Path) -> str:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from served_policies import policy_folder, proof_of
+from served_policies import EXPECTED, policy_folder, proof_of
 
 from drl.errors import StoreError, Undetermined
 from drl.policy.root import FILES
-from drl.serving.proof import Outcome, Proof, Target
+from drl.serving.proof import Expected, Outcome, Proof, Target
 from drl.serving.watching import PolicyWatch
 
 
@@ -23,6 +23,8 @@ class Deployment:
         self.gone = False
         self.answers: dict[int, tuple[Outcome, str]] = {}
         self.proved: list[int] = []
+        self.played: list[int] = []
+        self.unexpected: Exception | str | None = None
 
     def version(self, model: str, alias: str) -> int | None:
         if self.gone:
@@ -32,7 +34,7 @@ class Deployment:
     def target(self, model: str, version: int) -> Target:
         return proof_of(self.folders[version], version=version).target
 
-    def prove(self, target: Target, into: Path, *, drift: bool) -> Proof:
+    def prove(self, target: Target, into: Path) -> Proof:
         self.proved.append(target.version)
         outcome, reason = self.answers.get(target.version, ("holds", ""))
         if outcome == "undetermined":
@@ -43,6 +45,13 @@ class Deployment:
         proof = proof_of(source, version=target.version)
         return proof if outcome == "holds" else replace(proof, outcome=outcome, reasons=(reason,))
 
+    def expect(self, target: Target, policy: Path) -> tuple[Expected | None, str | None]:
+        assert {path.name for path in policy.iterdir()} == set(FILES)
+        self.played.append(target.version)
+        if isinstance(self.unexpected, Exception):
+            raise self.unexpected
+        return (None, self.unexpected) if self.unexpected else (EXPECTED, None)
+
 
 @pytest.fixture
 def there(tmp_path: Path) -> Deployment:
@@ -52,7 +61,13 @@ def there(tmp_path: Path) -> Deployment:
 @pytest.fixture
 def watch(there: Deployment, tmp_path: Path) -> PolicyWatch:
     return PolicyWatch(
-        "pole", "champion", registry=there, prove=there.prove, folder=tmp_path / "state", prove_seconds=300
+        "pole",
+        "champion",
+        registry=there,
+        prove=there.prove,
+        expect=there.expect,
+        folder=tmp_path / "state",
+        prove_seconds=300,
     )
 
 
@@ -141,6 +156,7 @@ def test_what_is_served_is_proved_again_and_withdrawn_when_found_false(
     assert before is not None
     assert watch.loaded is not None
     assert watch.loaded.policy is before.policy, "the same policy, with a younger proof"
+    assert (watch.loaded.drift is before.drift, there.played) == (True, [1]), "nothing is played again"
     there.answers[1] = ("undetermined", "the store cannot be reached")
     aged(watch)
     watch.look()
@@ -175,6 +191,28 @@ def test_what_is_served_is_proved_again_wherever_the_alias_points(
     assert watch.refused.reasons == ("revoked at 2026-11-30",)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("the trust policy does not allow to import it", "does not allow"),
+        (Undetermined("drl.serving.expectation did not end within 300 s", remedy="wait"), "within 300 s"),
+        (KeyError("expected"), "KeyError"),
+    ],
+)
+def test_a_policy_answers_whatever_comes_of_its_training_environment(
+    there: Deployment, watch: PolicyWatch, trouble: Exception | str, words: str
+) -> None:
+    there.unexpected = trouble
+    watch.look()
+    assert watch.loaded is not None
+    assert (watch.loaded.target.version, watch.loaded.drift, watch.refused) == (1, None, None)
+    assert words in (watch.loaded.unexpected or "")
+    there.unexpected, there.alias = None, 2
+    watch.look()
+    assert watch.loaded.drift is not None
+    assert watch.loaded.unexpected is None
+
+
 def test_files_that_are_not_the_proved_ones_do_not_replace_what_is_served(
     there: Deployment, watch: PolicyWatch
 ) -> None:
@@ -197,11 +235,17 @@ def test_nothing_of_earlier_targets_stays_on_the_disk(
 
 
 def test_a_prover_that_breaks_is_a_refusal_that_is_told(there: Deployment, tmp_path: Path) -> None:
-    def full(target: Target, into: Path, *, drift: bool) -> Proof:
+    def full(target: Target, into: Path) -> Proof:
         raise OSError("no space left on device")
 
     watch = PolicyWatch(
-        "pole", "champion", registry=there, prove=full, folder=tmp_path / "full", prove_seconds=300
+        "pole",
+        "champion",
+        registry=there,
+        prove=full,
+        expect=there.expect,
+        folder=tmp_path / "full",
+        prove_seconds=300,
     )
     watch.look()
     assert watch.refused is not None
