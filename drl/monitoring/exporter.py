@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from drl.errors import Undetermined
+from drl.errors import DrlError
 from drl.monitoring import sources
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Exporter(Collector):
         for name, source in self._sources.items():
             try:
                 families = list(source())
-            except Undetermined as error:
+            except DrlError as error:
                 _log.warning("%s: %s", name, error)
                 families = []
                 up.add_metric([name], 0)

@@ -26,6 +26,7 @@ def outbox() -> Iterator[Metric]:
     """Entries of the ledger by kind and state, and how long the oldest has waited to be final.
 
     Raises:
+        InputError: a variable is missing.
         StoreError: PostgreSQL cannot be asked.
     """
     entries = GaugeMetricFamily("drl_ledger_entries", "Rows of the outbox", labels=["kind", "state"])
@@ -38,16 +39,17 @@ def outbox() -> Iterator[Metric]:
 
 
 def graph() -> Iterator[Metric]:
-    """Runs by verdict, looks at held-out data, and versions whose newest audit did not find that all holds.
+    """Runs by verdict, looks at held-out data, what the newest audits did not find to hold, and their time.
 
     Raises:
+        InputError: a variable is missing.
         StoreError: the graph cannot be asked.
     """
     from drl.stores.graph import LineageGraph
     from drl.stores.settings import GraphSettings
 
     with LineageGraph(GraphSettings.from_environment(), patience=_TIMEOUT_S) as lineage:
-        pipelines, failing = lineage.outcomes(), lineage.failing()
+        pipelines, failing, audited = lineage.outcomes(), lineage.failing(), lineage.newest_audit()
     runs = GaugeMetricFamily("drl_runs", "Closed runs", labels=["pipeline", "verdict"])
     looks = GaugeMetricFamily("drl_looks", "Highest look at the held-out data", labels=["pipeline"])
     for found in pipelines:
@@ -58,6 +60,9 @@ def graph() -> Iterator[Metric]:
     for outcome in ("false", "undetermined"):
         proofs.add_metric([outcome], sum(f.outcome == outcome for f in failing))
     yield from (runs, looks, proofs)
+    if audited is not None:
+        said = "When the newest audit began, in seconds since 1970"
+        yield GaugeMetricFamily("drl_newest_audit_timestamp_seconds", said, audited.timestamp())
 
 
 def airflow(address: str) -> Iterator[Metric]:

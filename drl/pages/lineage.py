@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from drl.errors import InputError
+from drl.pages.run import pipeline_of
 from drl.stores.graph_queries import Relative
 from drl.stores.lineage import Activity, Entity, Relation, RunLineage
 
 DRAWN = 120
 """Most nodes in a drawing; the nearest ones."""
+LOOKED_AT = 3 * DRAWN
+"""Most nodes that are looked at in each direction: some are of pipelines that the reader may not see."""
 
 Node = Entity | Activity
 
@@ -19,11 +24,15 @@ Node = Entity | Activity
 class Graph(Protocol):
     """What is asked of :class:`drl.stores.graph.LineageGraph`."""
 
-    def ancestry(self, sha256: str, depth: int = 10) -> list[Relative]:
-        """Everything that the entity was made from, nearest first."""
+    def ancestry(
+        self, sha256: str, depth: int, most: int | None, first: Callable[[str], bool]
+    ) -> list[Relative]:
+        """What the entity was made from, nearest first; at most ``most``, runs that are ``first`` before."""
 
-    def descendants(self, sha256: str, depth: int = 10) -> list[Relative]:
-        """Everything that was made with the entity, nearest first."""
+    def descendants(
+        self, sha256: str, depth: int, most: int | None, first: Callable[[str], bool]
+    ) -> list[Relative]:
+        """What was made with the entity, nearest first; at most ``most``, runs that are ``first`` before."""
 
     def among(self, sha256: str, relatives: Sequence[Relative]) -> RunLineage:
         """The entity with these relatives of it, and all relations among them."""
@@ -66,8 +75,9 @@ class Surroundings:
         placed: everything, the chosen entity first, then nearest first.
         relations: among these, agents left out.
         agents: for each kind of relation and role, ids of the agents responsible for the chosen entity.
-        hidden: how many nodes belong to pipelines that the reader may not see.
-        omitted: how many more there are than are drawn.
+        hidden: how many nodes belong, or may belong, to pipelines that the reader may not see.
+        omitted: how many more were looked at than are drawn.
+        cut: whether there is still more, which was not looked at.
     """
 
     chosen: Entity
@@ -76,6 +86,7 @@ class Surroundings:
     agents: tuple[str, ...]
     hidden: int
     omitted: int
+    cut: bool
 
     @property
     def before(self) -> list[Placed]:
@@ -100,12 +111,18 @@ def surroundings(graph: Graph, sha256: str, depth: int, may_see: Callable[[str],
     Raises:
         InputError: the graph does not know the entity, or the reader may not see it.
     """
-    back, on = graph.ancestry(sha256, depth), graph.descendants(sha256, depth)
+
+    def seen_run(run: str) -> bool:
+        return may_see(pipeline_of(run))
+
+    back, on = (walk(sha256, depth, LOOKED_AT + 1, seen_run) for walk in (graph.ancestry, graph.descendants))
+    cut = max(len(back), len(on)) > LOOKED_AT
+    back, on = back[:LOOKED_AT], on[:LOOKED_AT]
     distances = (
         {sha256: 0} | {r.identifier: r.distance for r in on} | {r.identifier: -r.distance for r in back}
     )
     lineage = graph.among(sha256, [*back, *on])
-    seen = _seen(lineage, may_see)
+    seen = _seen(lineage, seen_run, whole=not cut)
     chosen = next((e for e in lineage.entities if e.sha256 == sha256), None)
     if chosen is None or sha256 not in seen:
         raise InputError(
@@ -114,10 +131,7 @@ def surroundings(graph: Graph, sha256: str, depth: int, may_see: Callable[[str],
         )
     everything: list[Node] = [*lineage.entities, *lineage.activities]
     nodes = [node for node in everything if identifier(node) in seen]
-    placed = sorted(
-        (Placed(node, distances[identifier(node)]) for node in nodes),
-        key=lambda p: (abs(p.distance), p.node.kind, p.name, p.id),
-    )
+    placed = _nearest_first(Placed(node, distances[identifier(node)]) for node in nodes)
     drawn = {p.id for p in placed[:DRAWN]}
     return Surroundings(
         chosen=chosen,
@@ -130,6 +144,7 @@ def surroundings(graph: Graph, sha256: str, depth: int, may_see: Callable[[str],
         ),
         hidden=len(everything) - len(nodes),
         omitted=max(0, len(placed) - DRAWN),
+        cut=cut,
     )
 
 
@@ -138,17 +153,25 @@ def identifier(node: Node) -> str:
     return node.sha256 if isinstance(node, Entity) else node.key
 
 
-def _seen(lineage: RunLineage, may_see: Callable[[str], bool]) -> Collection[str]:
+def _nearest_first(nodes: Iterable[Placed]) -> list[Placed]:
+    """What came before and what came after in turn, so that neither crowds the other out of a drawing."""
+    ordered = sorted(nodes, key=lambda p: (abs(p.distance), p.node.kind, p.name, p.id))
+    turns: dict[int, Iterator[int]] = defaultdict(count)
+    return sorted(ordered, key=lambda p: (abs(p.distance), next(turns[p.distance])))
+
+
+def _seen(lineage: RunLineage, seen_run: Callable[[str], bool], *, whole: bool) -> Collection[str]:
     """Activities of pipelines that may be seen, and the entities that touch one of these.
 
-    An entity that touches no activity here may belong to anybody: it is seen where nothing has to be hidden.
+    An entity that touches no activity here may belong to anybody: it is seen where nothing has to be hidden,
+    and all was looked at.
     """
-    activities = {a.key: may_see((a.run or "").partition("/")[0]) for a in lineage.activities}
+    activities = {a.key: seen_run(a.run or "") for a in lineage.activities}
     touching: dict[str, set[bool]] = {}
     for relation in lineage.relations:
         for one, other in ((relation.source, relation.target), (relation.target, relation.source)):
             if one in activities:
                 touching.setdefault(other, set()).add(activities[one])
-    alone = {all(activities.values())}
+    alone = {whole and all(activities.values())}
     entities = {e.sha256 for e in lineage.entities if True in touching.get(e.sha256, alone)}
     return entities | {key for key, visible in activities.items() if visible}

@@ -19,7 +19,7 @@ from neo4j.exceptions import AuthError, ConstraintError, DriverError, Neo4jError
 
 from drl.errors import InputError, StoreError
 from drl.stores import graph_questions as questions
-from drl.stores.graph_outcomes import PipelineOutcomes, outcomes
+from drl.stores.graph_outcomes import PipelineOutcomes, newest_audit, outcomes
 from drl.stores.graph_queries import (
     BATCH,
     DOWNSTREAM,
@@ -115,13 +115,20 @@ class LineageGraph:
 
     # -------------------------------------------------------------------------------------- questions
 
-    def ancestry(self, sha256: str, depth: int = 10) -> list[Relative]:
-        """Everything that the entity was made from, nearest first: activities and the entities they used."""
-        return self._read(lambda tx: walk(tx, UPSTREAM, sha256, depth))
+    def ancestry(
+        self, sha256: str, depth: int = 10, most: int | None = None, first: Callable[[str], bool] = bool
+    ) -> list[Relative]:
+        """Everything that the entity was made from, nearest first: activities and the entities they used.
 
-    def descendants(self, sha256: str, depth: int = 10) -> list[Relative]:
-        """The blast radius: everything that was made with the entity, nearest first."""
-        return self._read(lambda tx: walk(tx, DOWNSTREAM, sha256, depth))
+        With ``most``, only so many of them; of those equally far, activities of the runs that are ``first``.
+        """
+        return self._read(lambda tx: walk(tx, UPSTREAM, sha256, depth, most, first))
+
+    def descendants(
+        self, sha256: str, depth: int = 10, most: int | None = None, first: Callable[[str], bool] = bool
+    ) -> list[Relative]:
+        """The blast radius: what was made with the entity, nearest first; ``most`` and ``first`` as above."""
+        return self._read(lambda tx: walk(tx, DOWNSTREAM, sha256, depth, most, first))
 
     def run(self, key: str) -> RunLineage:
         """A run's activities with what they used and generated, who was responsible, and how these relate.
@@ -182,6 +189,10 @@ class LineageGraph:
     def outcomes(self) -> list[PipelineOutcomes]:
         """How often each pipeline's runs ended how."""
         return self._read(outcomes)
+
+    def newest_audit(self) -> datetime | None:
+        """When the newest audit began, None when there was none."""
+        return self._read(newest_audit)
 
     def knows(self, what: str) -> bool:
         """Whether anything in the graph has this digest, or the code this commit."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
 
 import neo4j
 
@@ -11,6 +13,12 @@ ENTRIES = """
 MATCH (e:Entity)-[:WAS_GENERATED_BY]->(a:Activity)
 WHERE e.kind IN ['ledger opening', 'ledger closing']
 RETURN a.run AS run, e.verdict AS verdict, e.look AS look
+"""
+
+
+NEWEST_AUDIT = """
+MATCH (a:Activity {kind: 'audit'})
+RETURN a.started AS started ORDER BY started DESC LIMIT 1
 """
 
 
@@ -31,6 +39,12 @@ class PipelineOutcomes:
 def outcomes(tx: neo4j.ManagedTransaction) -> list[PipelineOutcomes]:
     """One for each pipeline, by name."""
     return count((row["run"], row["verdict"], row["look"]) for row in tx.run(ENTRIES))
+
+
+def newest_audit(tx: neo4j.ManagedTransaction) -> datetime | None:
+    """When the newest audit began, None when there was none."""
+    row = tx.run(NEWEST_AUDIT).single()
+    return cast(datetime, row["started"].to_native()) if row else None
 
 
 def count(entries: Iterable[tuple[str, str | None, int | None]]) -> list[PipelineOutcomes]:

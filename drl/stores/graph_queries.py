@@ -6,7 +6,7 @@ before relations, and no unbounded paths.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import neo4j.time
 from drl.stores.lineage import RELATIONS, RESERVED, Activity, Agent, Entity, Relation, RunLineage
 
 BATCH = 1000
+ROWS = 10 * BATCH
 
 KEYS = {"Entity": "sha256", "Activity": "key", "Agent": "key_id"}
 SCHEMA = [
@@ -156,17 +157,26 @@ def _agent_row(agent: Agent) -> dict[str, Any]:
 
 
 def walk(
-    tx: neo4j.ManagedTransaction, directions: Mapping[str, str], sha256: str, depth: int
+    tx: neo4j.ManagedTransaction,
+    directions: Mapping[str, str],
+    sha256: str,
+    depth: int,
+    most: int | None = None,
+    first: Callable[[str], bool] = bool,
 ) -> list[Relative]:
     """Breadth first, a query for each label and layer: paths in a graph of runs grow exponentially.
 
     Several runs may have made the same bytes, say a split of the same data. The way back goes on with those
-    of them that it has met, where there are any.
+    of them that it has met, where there are any. With ``most`` it ends at so many nodes, in each layer
+    activities of the runs that are ``first``, then entities, then the rest; and no query answers more than
+    ROWS, of which activities of runs that it has not met come last.
     """
     found: dict[tuple[str, str], Relative] = {}
     runs: set[str] = set()
     layer = {"Entity": [sha256], "Activity": list[str]()}
     for distance in range(1, depth + 1):
+        if most is not None and len(found) >= most:
+            break
         fresh: list[dict[str, Any]] = []
         for label, identifiers in layer.items():
             if not identifiers:
@@ -176,16 +186,22 @@ def walk(
                 "coalesce(x.sha256, x.key) AS id, x.kind AS kind, coalesce(x.name, x.key) AS name, "
                 "x.run AS run"
             )
-            rows = [dict(row) for row in tx.run(query, ids=identifiers)]
+            if most is not None:
+                query += f" ORDER BY label = 'Activity' AND NOT coalesce(run, '') IN $runs, id LIMIT {ROWS}"
+            rows = [dict(row) for row in tx.run(query, ids=identifiers, runs=sorted(runs))]
             fresh += _own(rows, runs) if directions is UPSTREAM else rows
         layer = {"Entity": [], "Activity": []}
-        for row in sorted(fresh, key=lambda r: (r["label"], r["id"])):
+        for row in sorted(fresh, key=lambda r: (most is not None and _late(r, first), r["label"], r["id"])):
             node = Relative(row["label"], row["id"], row["kind"], row["name"], distance)
             if node.identifier != sha256 and (node.label, node.identifier) not in found:
                 found[node.label, node.identifier] = node
                 layer[node.label].append(node.identifier)
         runs |= {row["run"] for row in fresh if row["label"] == "Activity"}
-    return list(found.values())
+    return list(found.values())[:most]
+
+
+def _late(row: dict[str, Any], first: Callable[[str], bool]) -> bool:
+    return row["label"] == "Activity" and not first(row["run"] or "")
 
 
 def _own(rows: list[dict[str, Any]], runs: set[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -49,7 +50,8 @@ def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
             lineage.record_run(run_lineage(write_run(documents, run)))
         root, key = RUNS[0].root, RUNS[0].key
         finding = AuditFinding("battery", "1", root, key, "false", ("record: a digest differs",))
-        record_audit(documents, lineage, Audit("daily", START.isoformat(), START.isoformat(), (finding,)))
+        for name, began in (("older", START - timedelta(days=1)), ("daily", START)):
+            record_audit(documents, lineage, Audit(name, began.isoformat(), began.isoformat(), (finding,)))
     variables = stack.environment() | {"DRL_BOLT_DATABASE": graph.database}
     with _waiting_entry(variables["DRL_POSTGRES_URI"]):
         yield dict(os.environ) | variables
@@ -107,6 +109,18 @@ def test_a_false_proof_and_a_waiting_entry_are_told(told: Samples) -> None:
     assert of(told, "drl_ledger_entries")[frozenset({("kind", "note"), ("state", "built")})] >= 1
     assert told["drl_ledger_waiting_seconds", frozenset()] > 0
     assert set(of(told, "drl_source_up").values()) == {1}
+
+
+def test_the_newest_audit_is_told_by_its_time(told: Samples) -> None:
+    assert told["drl_newest_audit_timestamp_seconds", frozenset()] == START.timestamp()
+
+
+def test_a_variable_that_is_missing_takes_only_its_own_source_along(environment: dict[str, str]) -> None:
+    done = once({name: value for name, value in environment.items() if name != "DRL_BOLT_URI"})
+    assert done.returncode == 0, done.stderr
+    up = of(samples(done.stdout), "drl_source_up")
+    assert up == {frozenset({("source", "outbox")}): 1, frozenset({("source", "graph")}): 0}
+    assert "DRL_BOLT_URI is not set" in done.stderr
 
 
 def test_a_server_that_is_away_is_said_to_be_and_the_others_go_on(environment: dict[str, str]) -> None:

@@ -145,6 +145,28 @@ def test_ancestry_and_blast_radius_cross_runs(graph: LineageGraph) -> None:
     assert graph.ancestry("0" * 64) == []
 
 
+def test_a_bounded_walk_ends_early_and_stays_with_its_own_run_among_many(graph: LineageGraph) -> None:
+    """Nine runs cut the same split; the walk back from a policy of one of them may look at four rows."""
+    mark = secrets.token_hex(4)
+    source, split, policy = (
+        Entity(sha256_bytes(f"{mark} {kind}".encode()), kind, kind) for kind in ("dataset", "split", "policy")
+    )
+    for number in range(9):
+        run = f"{mark}/run-{number}"
+        prepare, train = (Activity(f"{run}/{kind}", kind, run=run) for kind in ("prepare", "train"))
+        relations = [
+            Relation("WAS_GENERATED_BY", split.sha256, prepare.key),
+            Relation("WAS_DERIVED_FROM", split.sha256, source.sha256),
+            Relation("USED", train.key, split.sha256),
+            *([Relation("WAS_GENERATED_BY", policy.sha256, train.key)] if number == 8 else []),
+        ]
+        graph.record_run(RunLineage(run, (source, split, policy), (prepare, train), (), tuple(relations)))
+    back = [f"{mark}/run-8/train", split.sha256, f"{mark}/run-8/prepare", source.sha256]
+    assert [r.identifier for r in graph.ancestry(policy.sha256, most=4)] == back
+    assert [r.identifier for r in graph.ancestry(policy.sha256, most=3)] == back[:3]
+    assert [r.distance for r in graph.descendants(split.sha256, most=4)] == [1] * 4
+
+
 def test_a_run_nobody_recorded(graph: LineageGraph) -> None:
     with pytest.raises(InputError, match="not in the lineage graph"):
         graph.run("no such run")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from drl.errors import StoreError
+from drl.errors import DrlError, InputError, StoreError
 from drl.monitoring.exporter import Exporter
 from drl.stores.graph_outcomes import PipelineOutcomes, count
 
@@ -26,13 +27,14 @@ def test_closings_are_counted_by_verdict_and_openings_tell_the_look() -> None:
     ]
 
 
-def test_a_source_that_fails_halfway_gives_no_half_answer() -> None:
+@pytest.mark.parametrize("error", [StoreError, InputError])
+def test_a_source_that_fails_halfway_gives_no_half_answer(error: type[DrlError]) -> None:
     def well() -> Iterator[Metric]:
         yield GaugeMetricFamily("drl_well", "It answers", 1)
 
     def broken() -> Iterator[Metric]:
         yield GaugeMetricFamily("drl_broken", "Half an answer", 1)
-        raise StoreError("gone", remedy="wait")
+        raise error("gone", remedy="wait")
 
     text = Exporter({"broken": broken, "well": well}).text()
     assert "drl_well 1.0" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
 import pytest
@@ -30,11 +30,23 @@ class Graph:
         self._whole = merged(run_lineage(write_run(documents, run)) for run in runs)
         self._nodes = {e.sha256: e for e in self._whole.entities} | {a.key: a for a in self._whole.activities}
 
-    def ancestry(self, sha256: str, depth: int = 10) -> list[Relative]:
-        return self._walk(sha256, depth, [(r.source, r.target) for r in self._edges()])
+    def ancestry(
+        self, sha256: str, depth: int, most: int | None, first: Callable[[str], bool]
+    ) -> list[Relative]:
+        found = self._walk(sha256, depth, [(r.source, r.target) for r in self._edges()])
+        return self._nearest(found, first)[:most]
 
-    def descendants(self, sha256: str, depth: int = 10) -> list[Relative]:
-        return self._walk(sha256, depth, [(r.target, r.source) for r in self._edges()])
+    def descendants(
+        self, sha256: str, depth: int, most: int | None, first: Callable[[str], bool]
+    ) -> list[Relative]:
+        found = self._walk(sha256, depth, [(r.target, r.source) for r in self._edges()])
+        return self._nearest(found, first)[:most]
+
+    def _nearest(self, found: list[Relative], first: Callable[[str], bool]) -> list[Relative]:
+        def late(relative: Relative) -> bool:
+            return relative.label == "Activity" and not first(relative.identifier)
+
+        return sorted(found, key=lambda r: (r.distance, late(r), r.label, r.identifier))
 
     def among(self, sha256: str, relatives: Sequence[Relative]) -> RunLineage:
         ids = {sha256, *(r.identifier for r in relatives)}
@@ -79,7 +91,7 @@ def test_a_model_has_what_it_was_made_of_before_it_and_what_was_made_with_it_aft
     assert around.chosen.kind == "model"
     assert {"train", "code", "source", "dataset"} <= {placed.node.kind for placed in around.before}
     assert {"evaluate", "model version", "release statement"} <= {p.node.kind for p in around.after}
-    assert (around.hidden, around.omitted) == (0, 0)
+    assert (around.hidden, around.omitted, around.cut) == (0, 0, False)
     assert [p.distance for p in around.placed if p.id == OWN.root] == [0]
 
 
@@ -131,7 +143,27 @@ def test_a_large_graph_is_drawn_in_part_and_says_so(monkeypatch: pytest.MonkeyPa
     assert (len(part.placed), part.omitted) == (10, len(whole.placed) - 10)
     nearest = sorted(abs(p.distance) for p in whole.placed)[:10]
     assert [abs(p.distance) for p in part.placed] == nearest
+    assert min(len(part.before), len(part.after)) >= 4  # neither side crowds the other out
     graph_chart(part, lambda _: "/")
+
+
+def test_no_more_is_looked_at_than_can_be_and_the_nearest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = surroundings(Graph(OWN), OWN.root, 4, everything)
+    monkeypatch.setattr(lineage, "LOOKED_AT", 6)
+    part = surroundings(Graph(OWN), OWN.root, 4, everything)
+    assert part.cut
+    for few, all_of_them in ((part.before, whole.before), (part.after, whole.after)):
+        assert 0 < len(few) <= 6 < len(all_of_them)
+        assert max(abs(p.distance) for p in few) <= sorted(abs(p.distance) for p in all_of_them)[5]
+
+
+def test_what_was_cut_off_gives_nothing_of_other_pipelines_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their models are as near as the own one, and the trainings that would show whose they are, cut off."""
+    monkeypatch.setattr(lineage, "LOOKED_AT", 3)
+    part = surroundings(Graph(OWN, OTHER), OWN.content("train"), 3, only_own)
+    assert part.cut
+    assert pipelines(part) == {"own"}
+    assert OTHER.root not in {placed.id for placed in part.placed}
 
 
 def test_a_placed_activity_leads_to_its_run() -> None:
