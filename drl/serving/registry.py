@@ -8,6 +8,8 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
 
@@ -17,13 +19,14 @@ from drl.serving.proof import Target
 _API = "/api/2.0/mlflow"
 _SECONDS = 10
 _ANSWER_BYTES = 16 << 20
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
 _ROOT, _RUN = "drl.model_root", "drl.run_key"
 
 
 class RegistryClient:
     """Asks one MLflow server. A login is read from ``MLFLOW_TRACKING_USERNAME`` and ``_PASSWORD``.
 
-    Every method raises StoreError when the server is out of reach or refuses.
+    Every method raises StoreError when the server is out of reach, refuses, or answers something else.
     """
 
     def __init__(self, uri: str) -> None:
@@ -35,9 +38,10 @@ class RegistryClient:
         Raises:
             StoreError: also when there is no such model: a registry that lost its data says the same.
         """
-        answer = self._ask("registered-models/get", name=model)["registered_model"]
-        found = {a["alias"]: a["version"] for a in answer.get("aliases", [])}
-        return int(found[alias]) if alias in found else None
+        answer = self._ask("registered-models/get", name=model)
+        with _reading():
+            found = _aliases(answer["registered_model"])
+            return int(found[alias]) if alias in found else None
 
     def aliases(self, alias: str) -> dict[str, int]:
         """For each model that has the alias, the version that it points to."""
@@ -45,11 +49,11 @@ class RegistryClient:
         token = ""
         while True:
             page = self._ask("registered-models/search", max_results="1000", page_token=token)
-            for model in page.get("registered_models", []):
-                pointed = {a["alias"]: a["version"] for a in model.get("aliases", [])}
-                if alias in pointed:
-                    found[str(model["name"])] = int(pointed[alias])
-            token = page.get("next_page_token", "")
+            with _reading():
+                for model in page.get("registered_models", []):
+                    if alias in (pointed := _aliases(model)):
+                        found[str(model["name"])] = int(pointed[alias])
+                token = page.get("next_page_token", "")
             if not token:
                 return found
 
@@ -59,8 +63,9 @@ class RegistryClient:
         Raises:
             ConflictError: no pipeline registered it.
         """
-        answer = self._ask("model-versions/get", name=model, version=str(version))["model_version"]
-        tags = _tags(answer)
+        answer = self._ask("model-versions/get", name=model, version=str(version))
+        with _reading():
+            tags = _tags(answer["model_version"])
         missing = sorted({_ROOT, _RUN} - set(tags))
         if missing:
             raise ConflictError(
@@ -85,6 +90,22 @@ class RegistryClient:
                 f"the registry cannot be reached: {type(reason).__name__}", remedy="start MLflow, or wait"
             ) from error
         return answer
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What is no answer of MLflow's: something else listens there."""
+    try:
+        yield
+    except _MALFORMED as error:
+        raise StoreError(
+            f"the registry's answer cannot be read: {type(error).__name__}",
+            remedy="is that MLflow? Look at its address",
+        ) from error
+
+
+def _aliases(model: dict[str, Any]) -> dict[str, str]:
+    return {str(alias["alias"]): str(alias["version"]) for alias in model.get("aliases", [])}
 
 
 def _tags(version: dict[str, Any]) -> dict[str, str]:
