@@ -119,7 +119,8 @@ def reaper_dag() -> DAG:
         max_active_runs=1,
         dagrun_timeout=timedelta(minutes=10),
         tags={"drl", "pods"},
-        default_args={"owner": "drl", "retries": 0},
+        # Its first run comes when the deployment starts, when the api-server may not answer yet.
+        default_args={"owner": "drl", "retries": 3, "retry_delay": timedelta(seconds=30)},
     ) as dag:
         ReapPodsOperator(task_id="reap")
     return dag

@@ -371,6 +371,9 @@ def test_the_reaper_is_at_work_where_steps_are_in_a_cluster(
     dag = reaper_dag()
     assert dag.schedule == ("*/10 * * * *" if at_work else None)
     assert dag.is_paused_upon_creation is not at_work
+    (task,) = dag.tasks
+    assert task.retries * task.retry_delay < dag.dagrun_timeout
+    assert task.retries >= 2, "the first run comes while a deployment still starts"
 
 
 def test_a_pod_that_is_going_is_left(pods: SimpleNamespace) -> None:
