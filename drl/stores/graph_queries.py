@@ -16,7 +16,6 @@ import neo4j.time
 from drl.stores.lineage import RELATIONS, RESERVED, Activity, Agent, Entity, Relation, RunLineage
 
 BATCH = 1000
-ROWS = 10 * BATCH
 
 KEYS = {"Entity": "sha256", "Activity": "key", "Agent": "key_id"}
 SCHEMA = [
@@ -60,6 +59,10 @@ DOWNSTREAM = {
     "Entity": "MATCH (:Entity {sha256: id})<-[:USED|WAS_DERIVED_FROM]-(x)",
     "Activity": "MATCH (:Activity {key: id})<-[:WAS_GENERATED_BY]-(x)",
 }
+
+
+# Sorting many more rows takes ArcadeDB seconds.
+_NEAR_RUNS = f" ORDER BY label = 'Activity' AND NOT coalesce(run, '') IN $runs, id LIMIT {BATCH}"
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def walk(
     Several runs may have made the same bytes, say a split of the same data. The way back goes on with those
     of them that it has met, where there are any. With ``most`` it ends at so many nodes, in each layer
     activities of the runs that are ``first``, then entities, then the rest; and no query answers more than
-    ROWS, of which activities of runs that it has not met come last.
+    some thousand rows; on the way back, activities of runs that it has not met are the last of these.
     """
     found: dict[tuple[str, str], Relative] = {}
     runs: set[str] = set()
@@ -187,7 +190,7 @@ def walk(
                 "x.run AS run"
             )
             if most is not None:
-                query += f" ORDER BY label = 'Activity' AND NOT coalesce(run, '') IN $runs, id LIMIT {ROWS}"
+                query += _NEAR_RUNS if directions is UPSTREAM else f" LIMIT {10 * BATCH}"
             rows = [dict(row) for row in tx.run(query, ids=identifiers, runs=sorted(runs))]
             fresh += _own(rows, runs) if directions is UPSTREAM else rows
         layer = {"Entity": [], "Activity": []}
