@@ -31,12 +31,12 @@ BUNDLES = [
 
 
 def write_overlay(pipeline: Path) -> None:
-    """An overlay over ``tests/small-cluster`` that brings a pipeline file into Airflow by a ConfigMap."""
+    """An overlay over ``tests/small-cluster`` that brings a pipeline's folder into Airflow by a ConfigMap."""
     place = folder() / OVERLAY
     place.mkdir(exist_ok=True)
-    files = [pipeline.name, f"{pipeline.stem}.py"]
-    for file in (pipeline, pipeline.with_suffix(".py")):
-        (place / file.name).write_bytes(file.read_bytes())
+    files = sorted(file.name for file in pipeline.parent.iterdir())
+    for name in files:
+        (place / name).write_bytes((pipeline.parent / name).read_bytes())
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

@@ -56,8 +56,8 @@ def pipeline(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     digest = hashlib.sha256(prices.read_bytes()).hexdigest()
     value["data"]["source"] = {"kind": "s3", "uri": PRICES, "sha256": digest}
     expectations = source.parent / value["data"]["expectations"]
-    value["data"]["expectations"] = f"/app/dags/{expectations.name}"
     path = tmp_path_factory.mktemp("pipelines") / f"{PIPELINE}.yaml"
+    (path.parent / expectations.name).write_bytes(expectations.read_bytes())
     path.write_text(yaml.safe_dump(value, sort_keys=False))
     path.with_suffix(".py").write_text(source.with_suffix(".py").read_text())
     return path
@@ -80,12 +80,13 @@ def run(stack_on_cluster: Deployment) -> str:
         airflow.wait_for_dag(PIPELINE, 180)
         airflow.pause(PIPELINE, False)
         name = airflow.trigger(PIPELINE)
-        eventually(lambda: _is_running(airflow, name, "train"), 900)
+        eventually(lambda: _trains(airflow, name), 900)
         for component in COMPONENTS + COMPONENTS_OF_AIRFLOW:
             print(f"deleting the pod of {component}", flush=True)
             stack_on_cluster.delete_pod_of(component)
             stack_on_cluster.wait_until_ready(READY_SECONDS)
         airflow.wait(PIPELINE, name, RUN_SECONDS)
+        assert airflow.tasks(PIPELINE, name)["promote"]["state"] == "success"
     return run_key(PIPELINE, name)
 
 
@@ -135,8 +136,11 @@ def test_a_deployment_that_was_lost_is_restored(
     assert verify_outside(record, trust)["exit_code"] == 0
 
 
-def _is_running(airflow: ClusterAirflow, run: str, task: str) -> bool:
-    return bool(airflow.tasks(PIPELINE, run)[task]["state"] == "running")
+def _trains(airflow: ClusterAirflow, run: str) -> bool:
+    tasks = airflow.tasks(PIPELINE, run)
+    failed = [name for name, task in tasks.items() if task["state"] == "failed"]
+    assert not failed, airflow.log(PIPELINE, run, failed[0], tasks[failed[0]]["try_number"])[-3000:]
+    return bool(tasks["train"]["state"] == "running")
 
 
 def _upload(deployment: Deployment, prices: Path) -> None:
