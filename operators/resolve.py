@@ -45,11 +45,13 @@ class ResolveRunOperator(RunOperator):
 
     def _resolve(self, run: Run) -> dict[str, Any]:
         from drl.champions.compared import champion_proof
+        from drl.champions.rollback import Champions
         from drl.steps.resolve import resolve, with_parameters
 
         path = Path(self.file)
         spec = with_parameters(load_pipeline(path), _given(run))
-        champion = connections.model_registry().champion(spec.registration.model)
+        champions = Champions(connections.model_registry(), connections.ledger(), run.records)
+        champion = champions.agreed(spec.registration.model)
         proof = champion_proof(run.journal.beside(champion.run_key)) if champion else {}
         return resolve(
             spec,

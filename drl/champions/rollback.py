@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from drl.champions.history import Change, Policy, champion, history, rollbacks
+from drl.champions.history import Change, Policy, champion, history, rollbacks, standing
 from drl.digest import sha256_bytes
-from drl.errors import ConflictError, InputError
+from drl.errors import ConflictError, InputError, Undetermined
 from drl.record.dsse import read_unverified
 from drl.record.keys import RoleSigner
 from drl.record.ledger import Entry, Note
@@ -64,6 +64,23 @@ class Champions:
     def history(self, model: str, *, whole: bool = False) -> list[Change]:
         """Every promotion and rollback on the ledger, as :func:`drl.champions.history.history` tells."""
         return history(model, self.ledger.entries(), self.documents, whole=whole)
+
+    def agreed(self, model: str) -> ChampionInfo | None:
+        """The champion, where alias and statements on the ledger name the same one; None where neither does.
+
+        Raises:
+            Undetermined: they do not, or a statement is missing.
+        """
+        found = self.registry.champion(model)
+        said = standing(model, self.ledger.entries(), self.documents)
+        if said != (Policy(found.version, found.model_root) if found else None):
+            raise Undetermined(
+                f"the alias of {model} points to {_named(found)}, and the statements on the ledger to "
+                f"{_named(said)}",
+                remedy="wait while a promotion is under way; else find out who moved the alias and put it "
+                "back, or remove it where the ledger is a new one",
+            )
+        return found
 
     def require(self, model: str) -> ChampionInfo:
         """The champion by the registry's alias; InputError when there is none."""
@@ -172,6 +189,10 @@ def _unfinished(journal: RunJournal, changes: Sequence[Change]) -> str | None:
     places = [i for i, change in enumerate(changes) if change.note.statement == statement]
     later = [c for c in changes[places[0] + 1 :] if c.outcome != "superseded"] if places else []
     return None if later else begun[-1]
+
+
+def _named(champion: ChampionInfo | Policy | None) -> str:
+    return f"version {champion.version}" if champion else "none"
 
 
 def _require_agreement(model: str, present: ChampionInfo, changes: Sequence[Change]) -> None:

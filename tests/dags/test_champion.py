@@ -18,7 +18,7 @@ from operator_runs import Interrupted, Interruptions, OperatorRun, replay_steps
 
 from drl.champions.rollback import Champions, roll_back
 from drl.digest import sha256_bytes
-from drl.errors import ConflictError, InputError
+from drl.errors import ConflictError, InputError, Undetermined
 from drl.record.dsse import verify
 from drl.record.ledger import Note
 from drl.steps.request import StepResult
@@ -127,12 +127,14 @@ def test_a_registry_from_an_old_backup_makes_no_earlier_champion(
     airflow_here: AirflowBundle, recorded: dict[str, StepResult]
 ) -> None:
     model = "restored"
-    promoted(airflow_here, recorded, model, 2)
+    _, second = promoted(airflow_here, recorded, model, 2)
     mlflow = MlflowClient(os.environ["DRL_MLFLOW_URI"])
     mlflow.delete_model_version(model, "2")
     mlflow.set_registered_model_alias(model, "champion", "1")
     with pytest.raises(ConflictError, match="points to version 1, and the statements on the ledger to 2"):
         rolling(model)
+    with pytest.raises(Undetermined, match="to version 1, and the statements on the ledger to version 2"):
+        OperatorRun(second.file, "run2").execute("resolve")
 
 
 def test_a_rollback_is_signed_noted_and_sealed_once(rolled: list[OperatorRun]) -> None:
