@@ -18,6 +18,7 @@ from typing import Any
 
 from neo4j import Driver, GraphDatabase
 from neo4j.exceptions import ServiceUnavailable
+from neo4j.time import Date, DateTime, Duration, Time
 
 KEPT = 14
 BATCH = 1000
@@ -28,6 +29,8 @@ EDGES = (
     "RETURN elementId(a) AS start, elementId(b) AS end, type(e) AS type, properties(e) AS properties"
 )
 MARK, ID = "`_Restored`", "`_restored_id`"
+# No property of a node or edge is a map, so a map among them is one of these.
+TIMES = {"$" + kind.__name__: kind for kind in (Date, DateTime, Duration, Time)}
 
 Row = dict[str, Any]
 
@@ -50,7 +53,7 @@ def save(driver: Driver, folder: Path) -> None:
     with driver.session() as session, session.begin_transaction() as reading, partial.open("w") as file:
         for query in (NODES, EDGES):
             for record in reading.run(query):
-                file.write(json.dumps(record.data(), sort_keys=True) + "\n")
+                file.write(json.dumps(_to_json(record.data()), sort_keys=True) + "\n")
     target = folder / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.jsonl"
     partial.replace(target)
     for old in sorted(folder.glob("*.jsonl"))[:-KEPT]:
@@ -68,7 +71,7 @@ def restore(driver: Driver, folder: Path) -> None:
     driver.execute_query(f"CREATE INDEX restored IF NOT EXISTS FOR (n:{MARK}) ON (n.{ID})")
     driver.execute_query("CALL db.awaitIndexes(300)")
     with files[-1].open() as file:
-        rows = [json.loads(line) for line in file]
+        rows = [json.loads(line, object_hook=_time_from_json) for line in file]
     _make_nodes(driver, (row for row in rows if "labels" in row))
     _make_edges(driver, (row for row in rows if "type" in row))
     while driver.execute_query(
@@ -105,6 +108,24 @@ def _grouped(rows: Iterable[Row], key: Any) -> Iterator[tuple[str, list[Row]]]:
         remaining = iter(members)
         while batch := list(islice(remaining, BATCH)):
             yield name, batch
+
+
+def _to_json(value: Any) -> Any:
+    if (mark := f"${type(value).__name__}") in TIMES:
+        return {mark: value.iso_format()}
+    if isinstance(value, dict):
+        return {key: _to_json(each) for key, each in value.items()}
+    if type(value) is list:
+        return [_to_json(each) for each in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise SystemExit(f"a property of type {type(value).__name__} cannot be saved: take neo4j-admin's dump")
+
+
+def _time_from_json(value: Row) -> Any:
+    if len(value) == 1 and (kind := TIMES.get(next(iter(value)))):
+        return kind.from_iso_format(next(iter(value.values())))
+    return value
 
 
 def _quoted(name: str) -> str:
