@@ -11,7 +11,8 @@ if [ -n "$backup" ]; then
   image=$(kubectl kustomize base | sed -n 's/^ *image: \(.*\/postgres:.*\)$/\1/p' | head -n 1)
   sed "s|image: postgres|image: $image|" restore/loader-pod.yaml | kubectl apply -f -
   kubectl -n drl-data wait --for=condition=Ready --timeout=300s pod/loader
-  tar -C "$backup" -cf - . | kubectl -n drl-data exec -i loader -- tar -C /backups -xf -
+  # Part by part: the mode of the claim's own folder is not ours to set.
+  tar -C "$backup" -cf - postgres neo4j buckets chain | kubectl -n drl-data exec -i loader -- tar -C /backups -xf -
   kubectl -n drl-data delete pod loader --wait
 fi
 
