@@ -35,7 +35,7 @@ def prepare(
     *,
     source_file: Path,
     run_date: date,
-    base: Path,
+    suite: Path,
     out: Path,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def prepare(
     Args:
         source_file: the fetched CSV file.
         run_date: what relative windows are relative to.
-        base: folder of the pipeline file, where the expectation suite lies.
+        suite: file of the expectation suite, wherever the pipeline's own lies.
 
     Returns:
         Small JSON: ``success``, counts of ``expectations``, ``cleaning`` rules, ``contents`` (digest of each
@@ -69,7 +69,7 @@ def prepare(
     try:
         columns, reports = _clean(data, source_file, out, phases)
         known = known_by(columns, data.splits.time_column, spans)
-        counts = _validate(data, known, base, out, phases)
+        counts = _validate(data, known, suite, out, phases)
     except RejectedRows as refusal:
         if len(refusal.rows):
             refusal.keep(out / REJECTED)
@@ -123,10 +123,10 @@ def _clean(data: DataSpec, source_file: Path, out: Path, phases: _Phases) -> tup
     return columns, reports
 
 
-def _validate(data: DataSpec, columns: Columns, base: Path, out: Path, phases: _Phases) -> dict[str, int]:
+def _validate(data: DataSpec, columns: Columns, file: Path, out: Path, phases: _Phases) -> dict[str, int]:
     from drl.data.expectations import import_great_expectations, load_suite, validate
 
-    suite = load_suite(base / data.expectations)
+    suite = load_suite(file)
     with phases("import Great Expectations"):
         import_great_expectations()
     with phases("validate"):

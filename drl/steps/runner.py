@@ -118,18 +118,16 @@ def _prepare(context: StepContext) -> dict[str, Any]:
     data = context.spec.data
     if data is None:
         raise StepError("this pipeline has no data to prepare", remedy="leave the prepare step out")
-    base = context.work / "base"
-    suite = base / data.expectations
-    suite.parent.mkdir(parents=True)
+    suite = context.work / "suite.json"
     suite.write_bytes(canonical_json(context.resolved["expectations"]))
     with context.progress.phase("fetch source"):
-        fetched = fetch(data.source, context.work, base=base, s3=context.exchange)
+        fetched = fetch(data.source, context.work, base=context.work, s3=context.exchange)
     context.progress.log(f"source: {fetched.description}, sha256 {fetched.sha256}")
     return prepare(
         context.spec,
         source_file=fetched.path,
         run_date=date.fromisoformat(context.resolved["run_date"]),
-        base=base,
+        suite=suite,
         out=context.out,
         progress=context.progress,
     )

@@ -12,12 +12,17 @@ import pandas as pd
 import pytest
 import yaml
 
+from drl.artifact import Artifact
 from drl.data.columns import CONTEXT, content_digest, read_columns
 from drl.data.sources import fetch
+from drl.digest import sha256_file
 from drl.errors import DataError, InputError
 from drl.progress import Progress
 from drl.spec import parse_pipeline
+from drl.steps.exchange import FolderExchange
 from drl.steps.prepare import prepare
+from drl.steps.request import StepRequest
+from drl.steps.runner import StepContext, _prepare
 
 DAGS = Path(__file__).parents[2] / "dags"
 SUITE = DAGS / "battery_arbitrage.expectations.json"
@@ -37,7 +42,12 @@ def spec_with(data, **training):
 def run(spec, source_file, out, base=DAGS):
     stream = io.StringIO()
     summary = prepare(
-        spec, source_file=source_file, run_date=RUN_DATE, base=base, out=out, progress=Progress(stream)
+        spec,
+        source_file=source_file,
+        run_date=RUN_DATE,
+        suite=base / spec.data.expectations,
+        out=out,
+        progress=Progress(stream),
     )
     return summary, [json.loads(line) for line in stream.getvalue().splitlines()]
 
@@ -288,3 +298,27 @@ def test_demonstrations_for_a_warm_start_are_reproducible(tmp_path):
     assert table["observation"].iloc[0].dtype == np.float32
     assert table["observation"].map(len).nunique() == 1
     assert set(table["action"]) <= set(range(5))
+
+
+@pytest.mark.parametrize("place", ["{here}/elsewhere/suite.json", "../../suite.json"])
+def test_a_step_keeps_the_suite_in_its_own_folder(tmp_path, place):
+    """Wherever the suite lay for whoever resolved the run, which in a pod is another machine."""
+    table = hours()
+    table.to_csv(tmp_path / "table.csv", index=False)
+    source = {
+        "kind": "file",
+        "path": str(tmp_path / "table.csv"),
+        "sha256": sha256_file(tmp_path / "table.csv"),
+    }
+    spec = spec_with(small_data(source=source, expectations=place.format(here=tmp_path)))
+    folders = {name: tmp_path / "scratch" / name for name in ("inputs", "work", "out")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    resolved = {"expectations": json.loads(SUITE.read_text()), "run_date": RUN_DATE.isoformat()}
+    request = StepRequest("prepare", "tiny/run", "1", Artifact("resolved.json", "0" * 64, 1))
+    exchange = FolderExchange(tmp_path / "exchange")
+    summary = _prepare(
+        StepContext(request, resolved, spec, **folders, exchange=exchange, progress=Progress(io.StringIO()))
+    )
+    assert summary["success"]
+    assert {path.name for path in tmp_path.iterdir()} == {"scratch", "table.csv"}
