@@ -451,7 +451,7 @@ def test_silence_ends_in_hold(server: AirflowServer, asking: dict[str, str], rec
 @pytest.fixture(scope="module")
 def interrupted(server: AirflowServer, records: Records, walk: list[dict[str, Any]]) -> str:
     """A run whose training has a checkpoint by now, the only one at work."""
-    run = server.trigger(KILLED, time_steps=40_960)
+    run = server.trigger(KILLED, time_steps=163_840)  # half a minute, longer than a polite end takes
     until(lambda: records.store.list(checkpoints(run)), f"no checkpoint of {run}")
     return run
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -53,12 +53,18 @@ def killed_component(home: Home, name: str) -> Iterator[psutil.Process]:
     try:
         os.kill(supervisor.pid, signal.SIGKILL)
         supervisor.wait(10)
-        psutil.wait_procs([p for p in [worker.parent()] if p and p.cmdline() == command], timeout=10)
+        psutil.wait_procs([p for p in [worker.parent()] if p and runs(p, command)], timeout=10)
         assert running(worker), "the worker ended with its component: nothing is left to be ended"
         yield worker
     finally:
         if running(worker):
             worker.kill()
+
+
+def runs(process: psutil.Process, command: list[str]) -> bool:
+    with suppress(psutil.NoSuchProcess):  # or a zombie, which has no command any more
+        return process.cmdline() == command
+    return False
 
 
 def running(process: psutil.Process) -> bool:
