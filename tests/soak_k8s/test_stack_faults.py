@@ -55,6 +55,7 @@ def pipeline(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     value |= {"pipeline": PIPELINE, "registration": {"model": PIPELINE}}
     digest = hashlib.sha256(prices.read_bytes()).hexdigest()
     value["data"]["source"] = {"kind": "s3", "uri": PRICES, "sha256": digest}
+    value["data"]["redistributable"] = True  # to ourselves: the record then holds what level 3 needs
     expectations = source.parent / value["data"]["expectations"]
     path = tmp_path_factory.mktemp("pipelines") / f"{PIPELINE}.yaml"
     (path.parent / expectations.name).write_bytes(expectations.read_bytes())
