@@ -33,15 +33,7 @@ Row = dict[str, Any]
 
 def main(action: str, folder: Path) -> None:
     """Do one of the two."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=os.environ["S3_ENDPOINT"],
-        region_name="us-east-1",
-        aws_access_key_id=os.environ["S3_ACCESS_KEY"],
-        aws_secret_access_key=os.environ["S3_SECRET_KEY"],
-        config=Config(s3={"addressing_style": "path"}, proxies={}),
-    )
-    _wait(client)
+    client = _ready()
     if action == "save":
         save(client, folder)
     else:
@@ -145,10 +137,21 @@ def _lock(row: Row) -> Row:
     return {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": until}
 
 
-def _wait(client: Any) -> None:
-    """Wait until the bucket with locks is there: it is made last or not yet."""
+def _ready() -> Any:
+    """A client, once the bucket with locks is there: it is made last or not yet.
+
+    A new one for each try: MinIO goes on answering 404 on a connection that was made while it started.
+    """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
+        client = boto3.client(
+            "s3",
+            endpoint_url=os.environ["S3_ENDPOINT"],
+            region_name="us-east-1",
+            aws_access_key_id=os.environ["S3_ACCESS_KEY"],
+            aws_secret_access_key=os.environ["S3_SECRET_KEY"],
+            config=Config(s3={"addressing_style": "path"}, proxies={}),
+        )
         try:
             client.get_object_lock_configuration(Bucket=LOCKED)
         except (BotoCoreError, ClientError):
@@ -156,7 +159,7 @@ def _wait(client: Any) -> None:
                 raise
             time.sleep(2)
         else:
-            return
+            return client
 
 
 if __name__ == "__main__":
