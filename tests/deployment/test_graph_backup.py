@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from by_path import module_at
 from neo4j.spatial import CartesianPoint
 from neo4j.time import Date, DateTime, Duration, Time
 
@@ -17,12 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "deployment/k8s/components/backups/scripts/
 
 @pytest.fixture(scope="module")
 def graph_backup() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("graph_backup", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(SCRIPT)
 
 
 @pytest.mark.parametrize(

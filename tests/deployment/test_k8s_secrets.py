@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from by_path import module_at
 from eth_account import Account
 from k8s_manifests import ROOT, SOURCE, folder, of_kind, render, secret_values, workloads
 
@@ -57,16 +57,7 @@ PLACEMENT = {"DRL_PLACEMENT", "DRL_POD"}  # a home has steps in subprocesses
 
 @pytest.fixture
 def script() -> ModuleType:
-    return module(SOURCE / "make_secrets.py")
-
-
-def module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    return module_at(SOURCE / "make_secrets.py")
 
 
 def embedded(home: Path) -> dict[str, str]:
@@ -174,7 +165,7 @@ def pages_variables() -> dict[str, str]:
 
 
 def test_whoever_reads_for_the_pages_writes_nothing(script: ModuleType) -> None:
-    users = module(SOURCE / "base/minio/scripts/make_users.py")
+    users = module_at(SOURCE / "base/minio/scripts/make_users.py")
     buckets, actions = users.RIGHTS["pages"]
     assert buckets == ["staging", "sealed"]
     assert [action for action in actions if not action.startswith("s3:Get")] == []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from by_path import module_at
 from fastapi.testclient import TestClient
 from page_runs import Memory, Shown
 
@@ -20,12 +20,7 @@ PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "drl_plugin.py"
 
 @pytest.fixture(scope="module")
 def plugin() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("drl_plugin", PLUGIN)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(PLUGIN)
 
 
 class NoText(Journals):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
+
+from by_path import module_at
 
 from drl.digest import canonical_json
 from drl.evaluation.promotion import BOOTSTRAP_SEED
@@ -19,9 +20,7 @@ DOCUMENT = " ".join((ROOT / "docs" / "record.md").read_text().split())
 
 
 def test_the_committed_vectors_are_what_the_code_computes():
-    spec = importlib.util.spec_from_file_location("make_decision", VECTORS / "make_decision.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at(VECTORS / "make_decision.py")
     assert canonical_json(module.vectors()) == canonical_json(KEPT)
 
 
