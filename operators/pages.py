@@ -105,7 +105,8 @@ def record_zip(run: RunFacts) -> tuple[BinaryIO, int]:
     Raises:
         DrlError: the run is not closed, or something that it takes is not there.
     """
-    from drl.pages.run_record import ledger_at, record_zip, stored_record
+    from drl.pages.run_record import record_zip, stored_record
+    from drl.stores.ledger_view import ledger_at
 
     opening(run)
     node = connections.ledger_node()

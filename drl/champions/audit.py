@@ -17,7 +17,7 @@ from drl.errors import DrlError, Undetermined
 from drl.record.dsse import read_unverified
 from drl.record.export import RELEASE, named_files
 from drl.record.ledger import Closing, Entry, Opening, entry_from_json
-from drl.steps.journal import ENVELOPE, RunJournal
+from drl.steps.journal import ENVELOPE, RunJournal, pipeline_of
 from drl.stores.lineage_audit import AuditFinding
 from drl.stores.registry import ChampionInfo
 from drl.stores.sealing import Lock
@@ -101,7 +101,7 @@ class Chain(Protocol):
         """Whether a block counts as final."""
 
 
-Verify = Callable[[RunJournal, Sequence[Entry]], Iterable[Remark]]
+Verify = Callable[[RunJournal], Iterable[Remark]]
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,14 @@ class Auditor:
             remarks.add("alias", *_alias(info, said))
         if info is not None:
             journal = RunJournal(self.champions.documents, info.run_key)
-            pipeline = journal.run.partition("/")[0]
+            pipeline = pipeline_of(journal.run)
             with remarks.looking_at("ledger"):
                 entries = self.chain.account(pipeline)
                 remarks.add("ledger", *self._ledger(journal, entries, changes))
             with remarks.looking_at("locks"):
                 remarks.add("locks", *self._locks(journal))
             with remarks.looking_at("record"):
-                remarks.all += self.verify(journal, self.chain.account(pipeline))
+                remarks.all += self.verify(journal)
         return ChampionAudit(model, info, tuple(remarks.all))
 
     def _ledger(

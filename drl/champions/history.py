@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from drl.digest import sha256_bytes
-from drl.errors import Falsified, InputError, Undetermined
+from drl.errors import InputError, Undetermined
 from drl.record.dsse import read_unverified
 from drl.record.ledger import Closing, Entry, Note, Opening, position
 from drl.record.statement import predicate_type
-from drl.steps.journal import ENVELOPE, Documents, RunJournal
+from drl.steps.journal import ENVELOPE, Documents, RunJournal, sealed_bytes
 
 _PROMOTION = predicate_type("promotion")
 _THREADS = 8
@@ -99,7 +98,8 @@ def history(
             that it has; with ``whole``, any that may be about the model.
         Falsified: other bytes lie under a statement's digest.
     """
-    runs, notes = _promotable(entries), _notes(entries)
+    runs = _promotable(entries)
+    notes = _notes(entries, runs)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda note: _change(model, note, runs[_run(note)], documents), notes))
     changes = [change for change in found if isinstance(change, Change)]
@@ -116,7 +116,8 @@ def standing(model: str, entries: Sequence[Entry], documents: Documents) -> Poli
     Reads the newest notes first and stops at the one that decides: what it costs does not grow with the runs
     that a pipeline had, and what lies under older digests is not looked at.
     """
-    runs, notes = _promotable(entries), _notes(entries)[::-1]
+    runs = _promotable(entries)
+    notes = _notes(entries, runs)[::-1]
     with ThreadPoolExecutor(_THREADS) as pool:
         for begin in range(0, len(notes), _THREADS):
             some = notes[begin : begin + _THREADS]
@@ -154,9 +155,8 @@ def _promotable(entries: Sequence[Entry]) -> dict[tuple[str, int], _Promotable]:
     return {_run(e): _Promotable(intents[_run(e)], e.record) for e in closed}
 
 
-def _notes(entries: Sequence[Entry]) -> list[Note]:
-    """Notes of runs that were closed with PROMOTE, the first one first."""
-    runs = _promotable(entries)
+def _notes(entries: Sequence[Entry], runs: Container[tuple[str, int]]) -> list[Note]:
+    """Notes of these runs, the first one first."""
     return sorted((e for e in entries if isinstance(e, Note) and _run(e) in runs), key=position)
 
 
@@ -201,10 +201,4 @@ def _may_be_about(model: str, run: _Promotable, documents: Documents) -> bool:
 
 def _sealed(documents: Documents, sha256: str) -> dict[str, Any]:
     """The statement with this digest; InputError when there is none."""
-    data = documents.read(f"sha256/{sha256}")
-    if sha256_bytes(data) != sha256:
-        raise Falsified(
-            f"other bytes lie under sha256/{sha256} in the sealed bucket",
-            remedy="do not trust this store: drl store doctor tells whether its locks hold",
-        )
-    return read_unverified(data)
+    return read_unverified(sealed_bytes(documents, sha256, what="a statement on the ledger"))

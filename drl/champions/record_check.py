@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from drl.champions.audit import Kind, Remark
 from drl.champions.stored_record import Sealed, StoredRecord
 from drl.record.keyring import KeyEntry
-from drl.record.ledger import Entry, Receipt
-from drl.steps.journal import RunJournal
+from drl.record.ledger import Receipt
+from drl.steps.journal import RunJournal, pipeline_of
 from drl.stores.contract import run_ledger
-from drl.verification.ledger_view import LedgerView
+from drl.verification.ledger_view import LedgerView, account_until_now
 from drl.verification.trust import FORMAT, TrustPolicy
 from drl.verification.verify import Means, verify_record
 
@@ -41,10 +41,10 @@ class RecordCheck:
         self._store = store
         self._keys = keys
 
-    def __call__(self, journal: RunJournal, entries: Sequence[Entry]) -> list[Remark]:
+    def __call__(self, journal: RunJournal) -> list[Remark]:
         """What the verifier says of a run's record: one remark when it holds, else one for each problem."""
-        view = self._ledger.view(journal.run.partition("/")[0])
-        head = dict(zip(("number", "hash", "time"), view.head(), strict=True))
+        view = self._ledger.view(pipeline_of(journal.run))
+        entries, head = account_until_now(view)
         files = StoredRecord.of(journal, entries, head, self._store)
         trust = deployment_trust(self._keys, entries[0].receipt)  # as the chain itself gave it
         means = Means(trust=trust, open_ledger=lambda _: view, level=_LEVEL)

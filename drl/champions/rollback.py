@@ -15,7 +15,7 @@ from drl.record.dsse import read_unverified
 from drl.record.keys import RoleSigner
 from drl.record.ledger import Entry, Note
 from drl.record.predicates import rollback_statement
-from drl.steps.journal import ENVELOPE, Documents, RunJournal
+from drl.steps.journal import ENVELOPE, Documents, RunJournal, pipeline_of
 from drl.stores.locks import promotion_lock
 from drl.stores.registry import CHAMPION, ChampionInfo
 
@@ -163,7 +163,7 @@ def _carry_out(
             remedy="end it first: the same command without --to",
         )
     number = journal.read_json("opening.json")["entry"]["receipt"]["run"]
-    pipeline = journal.run.partition("/")[0]
+    pipeline = pipeline_of(journal.run)
     sealing.seal_bytes(data, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
     note = journal.once(
         f"{name}.note.json", lambda: champions.ledger.note(pipeline, number, sha256_bytes(data)).to_json()

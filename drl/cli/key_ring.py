@@ -20,7 +20,7 @@ from drl.record.keyring import ROLES, KeyEntry, Keyring, Role, now
 from drl.record.keys import load_signer, rotate
 from drl.record.ledger import Note
 from drl.record.predicates import revocation_statement
-from drl.steps.journal import ENVELOPE, KEYS, RunJournal
+from drl.steps.journal import ENVELOPE, KEYS, RunJournal, pipeline_of
 
 if TYPE_CHECKING:
     from drl.stores.chain import Ledger
@@ -115,7 +115,7 @@ def _note_everywhere(ring: Keyring, entry: KeyEntry, envelope: bytes) -> list[tu
         stored = journal.write(f"{name}{ENVELOPE}", envelope)
         records().seal_bytes(stored, f"{name}{ENVELOPE}", retain_days=journal.retain_days())
         number = journal.read_json("opening.json")["entry"]["receipt"]["run"]
-        requests.append(NoteStatement(journal.run.partition("/")[0], number, sha256_bytes(stored)))
+        requests.append(NoteStatement(pipeline_of(journal.run), number, sha256_bytes(stored)))
     notes = open_ledger().note_many(requests)
     for journal, note in zip(journals, notes, strict=True):
         journal.once(f"{name}.note.json", note.to_json)

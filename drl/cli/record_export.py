@@ -31,10 +31,11 @@ from drl.record.export import (
     write_zip,
 )
 from drl.record.ledger import Entry, entry_from_json
-from drl.steps.journal import KEYS, RunJournal
-from drl.stores.ledger_view import ChainView
+from drl.steps.journal import KEYS, RunJournal, pipeline_of
+from drl.stores.ledger_view import ledger_at
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import S3Settings, read_variable
+from drl.verification.ledger_view import LedgerAddress, account_until_now
 
 
 @dataclass(frozen=True)
@@ -140,17 +141,9 @@ def _keys(journal: RunJournal, names: list[str], documents: dict[str, bytes]) ->
 def _account(journal: RunJournal) -> tuple[list[Entry], dict[str, Any]]:
     """Everything that the ledger that opened the run knows about the pipeline, up to its newest block."""
     receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
-    view = ChainView(
-        read_variable("DRL_EVM_RPC_URL"),
-        contract=receipt.contract,
-        writer=receipt.writer,
-        pipeline=journal.run.partition("/")[0],
-        finality="instant",
-        first_block=int(read_variable("DRL_EVM_FIRST_BLOCK", default="0")),
-    )
-    number, block, time = view.head()
-    entries = [entry for entry in view.entries() if entry.receipt.block_number <= number]
-    return entries, {"number": number, "hash": block, "time": time}
+    first_block = int(read_variable("DRL_EVM_FIRST_BLOCK", default="0"))
+    address = LedgerAddress(receipt.contract, receipt.writer, pipeline_of(journal.run), "instant")
+    return account_until_now(ledger_at(read_variable("DRL_EVM_RPC_URL"), first_block)(address))
 
 
 def _document(name: str, data: bytes) -> Piece:

@@ -14,7 +14,7 @@ from drl.cli.show import records
 from drl.errors import Falsified, InputError
 from drl.record.keyring import KeyEntry, Keyring
 from drl.record.ledger import DEMO_CHAIN_IDS, Receipt, entry_from_json
-from drl.steps.journal import RunJournal
+from drl.steps.journal import RunJournal, pipeline_of
 from drl.stores.contract import run_ledger
 from drl.stores.ledger_view import ChainView
 from drl.stores.s3 import ArtifactStore
@@ -93,7 +93,7 @@ class _Opened:
     def read(cls, journal: RunJournal) -> _Opened:
         receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
         keys = journal.read_json("resolved.json")["spec"]["promotion"]["approver_keys"]
-        return cls(journal.run.partition("/")[0], receipt, frozenset(keys))
+        return cls(pipeline_of(journal.run), receipt, frozenset(keys))
 
 
 def _opened(documents: ArtifactStore) -> list[_Opened]:

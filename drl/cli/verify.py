@@ -162,19 +162,13 @@ def _from_store(uri: str) -> Iterator[RecordFiles]:
 def _asking(rpc: str) -> OpenLedger:
     def open_ledger(address: LedgerAddress) -> LedgerView:
         try:
-            from drl.stores.ledger_view import ChainView
+            from drl.stores.ledger_view import ledger_at
         except ImportError as error:
             raise Undetermined(
                 f"the ledger was not asked: no package {error.name}",
                 remedy="pip install -c requirements.lock '.[ledger]' in a checkout of this project",
             ) from error
-        return ChainView(
-            rpc,
-            contract=address.contract,
-            writer=address.writer,
-            pipeline=address.pipeline,
-            finality=address.finality,
-        )
+        return ledger_at(rpc)(address)
 
     return open_ledger
 

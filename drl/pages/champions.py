@@ -10,8 +10,8 @@ from typing import Protocol
 
 from drl.errors import ConflictError
 from drl.pages.journals import Journals
-from drl.pages.run import pipeline_of
 from drl.serving.proof import Target
+from drl.steps.journal import pipeline_of
 from drl.stores.lineage_audit import Audit, AuditFinding
 
 _AUDITS = "lineage/audit/"

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Protocol
 
 from drl.errors import InputError
-from drl.pages.run import pipeline_of
+from drl.steps.journal import pipeline_of
 from drl.stores.graph_queries import Relative
 from drl.stores.lineage import Activity, Entity, Relation, RunLineage
 

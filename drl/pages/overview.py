@@ -9,7 +9,8 @@ from typing import Any
 
 from drl.evaluation.statistics import Interval
 from drl.pages.journals import Journals
-from drl.pages.run import KeyedRun, pipeline_of, started
+from drl.pages.run import KeyedRun, started
+from drl.steps.journal import pipeline_of
 
 SEEN = 200
 """So many of the newest runs are looked at."""

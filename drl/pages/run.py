@@ -14,7 +14,7 @@ from drl.digest import sha256_bytes
 from drl.errors import Falsified, InputError
 from drl.pages.journals import Journals
 from drl.record.ledger import Entry, Note, Opening, entry_from_json
-from drl.steps.journal import ENVELOPE
+from drl.steps.journal import ENVELOPE, pipeline_of
 
 _NOTE = ".note.json"
 STEPS = ("prepare", "train", "evaluate")
@@ -213,11 +213,6 @@ class RunFacts(KeyedRun):
     def _seconds(self, stage: str) -> float | None:
         found = self.documents.get(f"times/{stage}.json")
         return float(found["seconds"]) if found else None
-
-
-def pipeline_of(run: str) -> str:
-    """The pipeline of a run's key."""
-    return run.partition("/")[0]
 
 
 def read_run(journals: Journals, key: str) -> RunFacts:

@@ -10,32 +10,14 @@ from typing import BinaryIO
 
 from drl.champions.stored_record import StoredRecord
 from drl.errors import Undetermined
-from drl.pages.run import pipeline_of
 from drl.record.export import write_zip
 from drl.record.ledger import entry_from_json
-from drl.steps.journal import RunJournal
-from drl.stores.ledger_view import ChainView
+from drl.steps.journal import RunJournal, pipeline_of
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import S3Settings
-from drl.verification.ledger_view import LedgerAddress, OpenLedger
+from drl.verification.ledger_view import LedgerAddress, OpenLedger, account_until_now
 
 _free = BoundedSemaphore(1)
-
-
-def ledger_at(rpc_url: str, first_block: int) -> OpenLedger:
-    """Asks a node about any ledger on its chain, whose contract is not older than ``first_block``."""
-
-    def view(address: LedgerAddress) -> ChainView:
-        return ChainView(
-            rpc_url,
-            contract=address.contract,
-            writer=address.writer,
-            pipeline=address.pipeline,
-            finality=address.finality,
-            first_block=first_block,
-        )
-
-    return view
 
 
 def stored_record(
@@ -57,7 +39,7 @@ def stored_record(
     journal = RunJournal(ArtifactStore(replace(settings, staging=settings.sealed)), run)
     receipt = entry_from_json(journal.read_json("opening.json")["entry"]).receipt
     own = open_ledger(LedgerAddress(receipt.contract, receipt.writer, pipeline_of(run), finality))
-    entries, head = own.entries(), dict(zip(("number", "hash", "time"), own.head(), strict=True))
+    entries, head = account_until_now(own)
     return StoredRecord.of(journal, entries, head, ArtifactStore(settings), held_out=held_out)
 
 

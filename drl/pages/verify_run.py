@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
 from drl.errors import DrlError
-from drl.pages.run_record import ledger_at, stored_record
+from drl.pages.run_record import stored_record
+from drl.stores.ledger_view import ledger_at
 from drl.stores.settings import S3Settings
 from drl.verification.trust import TrustPolicy
 from drl.verification.verify import Means, verify_record

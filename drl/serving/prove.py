@@ -24,10 +24,11 @@ from drl.policy.root import FILES, model_root
 from drl.record.dsse import read_unverified
 from drl.record.ledger import entry_from_json
 from drl.serving.proof import Outcome, Proof, Target
-from drl.steps.journal import RunJournal
-from drl.stores.ledger_view import ChainView
+from drl.steps.journal import RunJournal, pipeline_of
+from drl.stores.ledger_view import ChainView, ledger_at
 from drl.stores.s3 import ArtifactStore
 from drl.stores.settings import S3Settings, read_variable
+from drl.verification.ledger_view import LedgerAddress, account_until_now
 from drl.verification.record import resources
 from drl.verification.result import Result
 from drl.verification.trust import Minimum, TrustedLedger, TrustPolicy, load_trust
@@ -92,8 +93,8 @@ def prove(question: Question) -> Proof:
     store = ArtifactStore(settings)
     documents = ArtifactStore(replace(settings, staging=settings.sealed))
     journal = RunJournal(documents, target.run)
-    view = open_view(trust, _pipeline(target.run))
-    entries, head = view.entries(), dict(zip(("number", "hash", "time"), view.head(), strict=True))
+    view = open_view(trust, pipeline_of(target.run))
+    entries, head = account_until_now(view)
     record = StoredRecord.of(journal, entries, head, store)
     means = Means(trust=trust, open_ledger=lambda _: view, level=trust.minimum.level)
     result = verify_record(record, means)
@@ -134,14 +135,9 @@ def open_view(trust: TrustPolicy, pipeline: str) -> ChainView:
         raise InputError(
             f"{len(ledger.writers)} writers are pinned", remedy="pin the one whose champions are served"
         )
-    return ChainView(
-        read_variable("DRL_EVM_RPC_URL"),
-        contract=ledger.contract,
-        writer=ledger.writers[0],
-        pipeline=pipeline,
-        finality=ledger.finality,
-        first_block=int(read_variable("DRL_EVM_FIRST_BLOCK", default="0")),
-    )
+    first_block = int(read_variable("DRL_EVM_FIRST_BLOCK", default="0"))
+    address = LedgerAddress(ledger.contract, ledger.writers[0], pipeline, ledger.finality)
+    return ledger_at(read_variable("DRL_EVM_RPC_URL"), first_block)(address)
 
 
 def newest_faults(target: Target, said: Policy | None) -> list[str]:
@@ -176,10 +172,6 @@ def fetch_policy(
         raise InputError(f"{into}: the files have another root", remedy="try again; look at the disk")
     check_onnx(into)
     return files
-
-
-def _pipeline(run: str) -> str:
-    return run.partition("/")[0]
 
 
 def _proof(

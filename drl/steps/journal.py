@@ -41,6 +41,27 @@ def run_key(pipeline: str, run_id: str) -> str:
     return f"{pipeline}/{re.sub(r'[^A-Za-z0-9._-]+', '-', run_id)}"
 
 
+def sealed_bytes(documents: Documents, sha256: str, *, what: str) -> bytes:
+    """What lies under lock beside the journals, by its digest.
+
+    Raises:
+        InputError: nothing does.
+        Falsified: other bytes do; the message names ``what``.
+    """
+    data = documents.read(f"sha256/{sha256}")
+    if sha256_bytes(data) != sha256:
+        raise Falsified(
+            f"{what}: other bytes lie under {sha256}",
+            remedy="do not trust this store: drl store doctor tells whether its locks hold",
+        )
+    return data
+
+
+def pipeline_of(run: str) -> str:
+    """The pipeline of a run's key."""
+    return run.partition("/")[0]
+
+
 class RunJournal:
     """The journal of one run."""
 
@@ -81,13 +102,7 @@ class RunJournal:
         Raises:
             Falsified: other bytes lie under its digest.
         """
-        data = self._documents.read(f"sha256/{artifact.sha256}")
-        if sha256_bytes(data) != artifact.sha256:
-            raise Falsified(
-                f"{artifact.name} of {self.run}: other bytes lie under {artifact.sha256}",
-                remedy="do not trust this store: drl stack doctor tells whether its locks hold",
-            )
-        return data
+        return sealed_bytes(self._documents, artifact.sha256, what=f"{artifact.name} of {self.run}")
 
     def write(self, name: str, data: bytes) -> bytes:
         """Write unless it was written before; returns what is stored."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from web3 import Web3
 from web3.exceptions import BlockNotFound
 
 from drl.record.ledger import Entry
 from drl.stores.chain_reader import LedgerReader
 from drl.stores.chain_rpc import Rpc
+from drl.verification.ledger_view import LedgerAddress
 
 
 class ChainView:
@@ -73,3 +76,19 @@ class ChainView:
     def final(self, block_number: int) -> bool:
         """Whether a block counts as final."""
         return self._rpc.final(block_number)
+
+
+def ledger_at(url: str, first_block: int = 0) -> Callable[[LedgerAddress], ChainView]:
+    """Asks one node about any ledger on its chain; arguments as :class:`ChainView` takes them."""
+
+    def view(address: LedgerAddress) -> ChainView:
+        return ChainView(
+            url,
+            contract=address.contract,
+            writer=address.writer,
+            pipeline=address.pipeline,
+            finality=address.finality,
+            first_block=first_block,
+        )
+
+    return view

@@ -54,6 +54,17 @@ class LedgerView(Protocol):
 OpenLedger = Callable[[LedgerAddress], LedgerView]
 
 
+def account_until_now(view: LedgerView) -> tuple[list[Entry], dict[str, Any]]:
+    """Everything up to the newest block, and that block: an account's entries and its head.
+
+    The block is asked for first. What is written meanwhile comes after it and is left out; the other way
+    round it would lie before the head and be missing, which is false (check 29).
+    """
+    number, block, time = view.head()
+    entries = [entry for entry in view.entries() if entry.receipt.block_number <= number]
+    return entries, {"number": number, "hash": block, "time": time}
+
+
 @dataclass(frozen=True)
 class KeptAccount:
     """``account.json``: the ledger's account of the pipeline when the record was exported. Unsigned.

@@ -6,14 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from record_factory import Builder, InventedLedger, built, signer
+from record_factory import Builder, InventedLedger, built, receipt, signer
 from stored_records import Bucket, journal
 
 from drl.champions.audit import Remark
 from drl.champions.record_check import RecordCheck
 from drl.record.key_files import public_pem
 from drl.record.keyring import KeyEntry
+from drl.record.ledger import Note
 from drl.steps.journal import RunJournal
+from drl.verification.ledger_view import account_until_now
 
 RUN = "cartpole/run-1"
 KEYS = [
@@ -38,7 +40,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 
 def check(builder: Builder, run: RunJournal, keys: list[KeyEntry] = KEYS) -> list[Remark]:
     bucket = Bucket(builder.folder / "sha256")
-    return RecordCheck(Ledgers(builder), bucket, keys)(run, builder.entries)
+    return RecordCheck(Ledgers(builder), bucket, keys)(run)
 
 
 def test_a_good_record_holds_in_one_remark(builder: Builder) -> None:
@@ -70,6 +72,26 @@ def test_a_file_gone_from_the_bucket_is_not_passed_over(builder: Builder, tmp_pa
     shutil.copytree(builder.folder / "sha256", partly)
     largest = max(partly.iterdir(), key=lambda path: path.stat().st_size)
     largest.unlink()
-    remarks = RecordCheck(Ledgers(builder), Bucket(partly), KEYS)(run, builder.entries)
+    remarks = RecordCheck(Ledgers(builder), Bucket(partly), KEYS)(run)
     assert "undetermined" in {remark.kind for remark in remarks}
     assert any(f"{largest.name[:12]} is not there" in remark.sentence for remark in remarks)
+
+
+def test_an_entry_that_is_written_meanwhile_makes_no_account_false() -> None:
+    """The head is asked for first; what is not behind it is left out, and is not missing."""
+
+    class Growing:
+        def __init__(self) -> None:
+            self.number = 5
+
+        def head(self) -> tuple[int, str, int]:
+            return self.number, "0x" + "aa" * 32, 100 + self.number
+
+        def entries(self) -> list[Note]:
+            found = [Note(f"{n:064x}", receipt(1, n)) for n in range(1, self.number + 1)]
+            self.number += 1
+            return [*found, Note(f"{self.number:064x}", receipt(1, self.number))]
+
+    entries, head = account_until_now(Growing())  # type: ignore[arg-type]
+    assert [entry.receipt.block_number for entry in entries] == [1, 2, 3, 4, 5]
+    assert head == {"number": 5, "hash": "0x" + "aa" * 32, "time": 105}

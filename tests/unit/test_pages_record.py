@@ -18,6 +18,7 @@ from drl.pages import run_record
 from drl.pages.run_record import record_zip
 from drl.record.export import blob_name
 from drl.record.files import open_record
+from drl.verification.ledger_view import account_until_now
 from drl.verification.verify import Means, verify_record
 
 
@@ -35,9 +36,9 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 
 def stored(builder: Builder, *, held_out: bool = False, bucket: Path | None = None) -> StoredRecord:
     _, run = journal(builder, "battery/run-1")
-    head = dict(zip(("number", "hash", "time"), InventedLedger(builder.entries).head(), strict=True))
+    entries, head = account_until_now(InventedLedger(builder.entries))
     files = Bucket(bucket or builder.folder / "sha256")
-    return StoredRecord.of(run, builder.entries, head, files, held_out=held_out)
+    return StoredRecord.of(run, entries, head, files, held_out=held_out)
 
 
 def kept(zipped: tuple[BinaryIO, int], path: Path) -> Path:

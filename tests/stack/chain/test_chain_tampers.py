@@ -11,7 +11,7 @@ from chain_fixtures import Anvil
 from record_factory import built, trust_text
 
 from drl.record.files import open_record
-from drl.stores.ledger_view import ChainView
+from drl.stores.ledger_view import ledger_at
 from drl.verification.findings import Label
 from drl.verification.ledger import RUN_LEDGER_CODE
 from drl.verification.trust import parse_trust
@@ -29,17 +29,8 @@ def pinning(receipt, finality="instant", checkpoint=""):
 def asked(record, trust, url):
     """Verify a record up to level 2, asking the node at ``url``."""
 
-    def open_ledger(address):
-        return ChainView(
-            url,
-            contract=address.contract,
-            writer=address.writer,
-            pipeline=address.pipeline,
-            finality=address.finality,
-        )
-
     with open_record(record.folder) as files:
-        return verify_record(files, Means(trust=trust, open_ledger=open_ledger, level=2))
+        return verify_record(files, Means(trust=trust, open_ledger=ledger_at(url), level=2))
 
 
 def having(result, label):

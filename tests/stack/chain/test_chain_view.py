@@ -7,24 +7,11 @@ from typer.testing import CliRunner
 
 from drl.cli.main import app
 from drl.record.files import open_record
-from drl.stores.ledger_view import ChainView
+from drl.stores.ledger_view import ledger_at
 from drl.verification.findings import Label
 from drl.verification.ledger import RUN_LEDGER_CODE
 from drl.verification.trust import parse_trust
 from drl.verification.verify import Means, verify_record
-
-
-def asking(url):
-    def open_ledger(address):
-        return ChainView(
-            url,
-            contract=address.contract,
-            writer=address.writer,
-            pipeline=address.pipeline,
-            finality=address.finality,
-        )
-
-    return open_ledger
 
 
 def policy(receipt, minimum="{level: 3, verdict: PROMOTE}"):
@@ -63,7 +50,7 @@ def test_the_chain_confirms_a_true_record_and_betrays_a_hidden_run(ledger, anvil
         account=lambda entries: entries[2:],
     )
     with open_record(hidden) as files:
-        means = Means(trust=parse_trust(trust.read_text(), where="t"), open_ledger=asking(anvil.url))
+        means = Means(trust=parse_trust(trust.read_text(), where="t"), open_ledger=ledger_at(anvil.url))
         assert 29 in false(verify_record(files, means))
 
 
@@ -73,7 +60,7 @@ def test_a_reorganisation_takes_the_entries_with_it(ledger, anvil, tmp_path):
     head = int(anvil.rpc("eth_blockNumber"), 16)
     anvil.rpc("anvil_reorg", head - record.entry.receipt.block_number + 1, [])
     with open_record(record.folder) as files:
-        result = verify_record(files, Means(trust=trust, open_ledger=asking(anvil.url)))
+        result = verify_record(files, Means(trust=trust, open_ledger=ledger_at(anvil.url)))
     assert result.exit_code == 1
     assert 28 in false(result)
 
@@ -82,5 +69,5 @@ def test_a_node_that_is_down_leaves_it_open(ledger, anvil, tmp_path):
     record = built(tmp_path / "record", chain=ledger)
     trust = parse_trust(policy(record.entry.receipt), where="trust")
     with open_record(record.folder) as files:
-        result = verify_record(files, Means(trust=trust, open_ledger=asking("http://127.0.0.1:1")))
+        result = verify_record(files, Means(trust=trust, open_ledger=ledger_at("http://127.0.0.1:1")))
     assert (false(result), result.exit_code) == (set(), 2)
